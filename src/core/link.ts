@@ -85,7 +85,7 @@ export interface Spent {
 
 /**
  * Ordered bytes both ways with half-close, in the hands of one owner. Handing it over
- * (`Owner.adopt`, `restack`) makes a new `Link` and leaves this one spent: every later use throws
+ * (`Owner.adopt`, `handOver`, `takeApart`) makes a new `Link` and leaves this one spent: every later use throws
  * `core.spent`, and where the compiler sees it, it does not compile.
  */
 export class Link {
@@ -138,6 +138,13 @@ export class Link {
     const body = this.#alive()
     this.#body = null
     return new Link(body, this.#source.spend(), this.#sink.spend())
+  }
+
+  /** Takes the link apart for the layer that stands on it; this one is spent. */
+  takeApart(): Halves {
+    const body = this.#alive()
+    this.#body = null
+    return new Halves(body, this.#source.spend(), this.#sink.spend())
   }
 
   #alive(): LinkBody {
@@ -207,25 +214,38 @@ class HeldSink implements Sink {
 }
 
 /**
- * Takes a link over and puts other halves on it: how a layer (a finished head, TLS, a toy) stands on
- * a link. `build` gets the halves below, which are the layer's alone from now on.
+ * A link taken apart by who stands on it: it reads and writes the halves, replaces them as they move
+ * or get a layer above them, and puts the link together again with `join`, once.
  */
-export function restack(
-  link: Link,
-  build: (source: Source, sink: Sink) => { readonly source: Source; readonly sink: Sink },
-): Link {
-  const below = link.handOver()
-  const halves = build(below.source, below.sink)
-  return new Link(bodyOf(below), halves.source, halves.sink)
-}
+export class Halves {
+  readonly path: Path
+  readonly scope: Scope
+  source: Source
+  sink: Sink
+  readonly #body: LinkBody
+  #isJoined = false
 
-function bodyOf(link: Link): LinkBody {
-  return {
-    path: link.path,
-    scope: link.scope,
-    onGone: listener => {
-      link.onGone(listener)
-    },
+  constructor(body: LinkBody, source: Source, sink: Sink) {
+    this.path = body.path
+    this.scope = body.scope
+    this.source = source
+    this.sink = sink
+    this.#body = body
+  }
+
+  /** The link with what the halves are now, and with another path where a head has named one. */
+  join(path: Path = this.path): Link {
+    if (this.#isJoined) throw coreError('spent')
+    this.#isJoined = true
+    const body = this.#body
+    const named: LinkBody = {
+      path,
+      scope: body.scope,
+      onGone: listener => {
+        body.onGone(listener)
+      },
+    }
+    return new Link(path === body.path ? body : named, this.source, this.sink)
   }
 }
 

@@ -29,7 +29,7 @@ function peerError(thrown: unknown): SluiceError {
  * - bytes that are refused as a whole are refused with the same code by the first prefix that is
  *   refused at all.
  *
- * For property tests: `fc.property(fc.uint8Array(), fc.array(fc.nat()), (b, c) => splitsAlike(d, b, c))`.
+ * For property tests: `fc.property(fc.uint8Array(), fc.array(fc.nat()), (bytes, cuts) => …)`.
  */
 export function splitsAlike<T>(decode: Decoder<T>, bytes: Bytes, cuts?: readonly number[]): void {
   const whole = ask(decode, bytes, 0)
@@ -67,9 +67,9 @@ function endings(length: number, cuts: readonly number[] | undefined): readonly 
 }
 
 /**
- * Checks that `decode` survives any `bytes`, and throws an `AssertionError` if not: it gives a value
- * and a size within `bytes`, or asks for at least one byte more, or throws a `SluiceError` that
- * blames the peer; and it leaves `bytes` as they were.
+ * Checks that `decode` survives any `bytes`, and throws an `AssertionError` if not: it gives a
+ * value and a size within `bytes`, or asks for at least one byte more, or throws a `SluiceError`
+ * that blames the peer; and it leaves `bytes` as they were.
  */
 export function survivesNoise<T>(decode: Decoder<T>, bytes: Bytes): void {
   const before = bytes.slice()

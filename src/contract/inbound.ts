@@ -1,6 +1,8 @@
 import type * as v from 'valibot'
+import type { Bytes } from '../bytes/bytes.ts'
 import type { Endpoint } from '../core/endpoint.ts'
-import type { Link } from '../core/link.ts'
+import type { SluiceError } from '../core/errors.ts'
+import type { Halves, Link } from '../core/link.ts'
 import type { Scope } from '../core/scope.ts'
 import type { Accepted } from './flow.ts'
 
@@ -10,14 +12,19 @@ export interface AcceptContext {
   readonly scope: Scope
   /** The address the listener is bound to. */
   readonly listening: Endpoint
+  /**
+   * The protocol's own answer to a head that is wrong or not allowed, then the end; throws `why`. An
+   * `accept` that throws without it has its client reset.
+   */
+  refuse(halves: Halves, answer: Bytes, why: SluiceError): Promise<never>
 }
 
 /** An inbound with its options, ready to serve. */
 export interface InboundHandler {
   readonly networks: readonly ('tcp' | 'udp')[]
   /**
-   * Reads the head from `link`, which it takes over, and says what the client wants. When the head is
-   * wrong it answers as its protocol says, then throws.
+   * Reads the head from `link`, which it takes over, and says what the client wants. Throws for a head
+   * that is wrong, through `context.refuse` where the protocol has an answer for it.
    */
   accept(link: Link, context: AcceptContext): Promise<Accepted>
   /** Where a datagram that came to the listener goes; only for inbounds with network `udp`. */

@@ -3,7 +3,12 @@ import { type Bytes, concat, utf8Bytes } from '../../bytes/bytes.ts'
 import { notYet, strictObject, withoutEffect } from '../../config/schema.ts'
 import { type Account, accountList, Accounts } from '../../contract/accounts.ts'
 import type { Accepted, FlowRequest } from '../../contract/flow.ts'
-import { defineInbound, type Inbound, type InboundHandler } from '../../contract/inbound.ts'
+import {
+  type AcceptContext,
+  defineInbound,
+  type Inbound,
+  type InboundHandler,
+} from '../../contract/inbound.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import { asError, type SluiceError } from '../../core/errors.ts'
 import { prefixed, readHead } from '../../core/head.ts'
@@ -54,7 +59,7 @@ class HttpHandler implements InboundHandler {
     this.#accounts = new Accounts(options.accounts)
   }
 
-  async accept(link: Link): Promise<Accepted> {
+  async accept(link: Link, context: AcceptContext): Promise<Accepted> {
     const halves = link.takeApart()
     try {
       const head = await readHead(halves.source, decodeRequestHead, httpLimits.headBytesMax)
@@ -66,8 +71,8 @@ class HttpHandler implements InboundHandler {
     } catch (thrown) {
       const why = asError(thrown)
       const answer = answerToHead(why)
-      if (answer !== null) await refuseWith(halves, answer, why)
-      throw why
+      if (answer === null) throw why
+      return context.refuse(halves, answer, why)
     }
   }
 

@@ -79,16 +79,19 @@ class SocksHandler implements InboundHandler {
     const opening = await readHead(halves.source, decodeOpening)
     halves.source = opening.source
     return opening.value.version === 4
-      ? this.#accept4(halves, opening.value)
+      ? this.#accept4(halves, opening.value, context)
       : this.#accept5(halves, opening.value.methods, context)
   }
 
-  async #accept4(halves: Halves, request: Socks4Request): Promise<Accepted> {
+  async #accept4(
+    halves: Halves,
+    request: Socks4Request,
+    context: AcceptContext,
+  ): Promise<Accepted> {
     if (!this.#accounts.isEmpty || request.command !== SocksCommand.connect) {
       const isBind = request.command !== SocksCommand.connect
       const why = socksError(isBind ? 'command-refused' : 'not-authenticated')
-      await refuseWith(halves, encodeReply4(Socks4Reply.rejected), why)
-      throw why
+      await context.refuse(halves, encodeReply4(Socks4Reply.rejected), why)
     }
     return {
       request: requestOf('tcp', request.target, null, halves),
@@ -101,8 +104,8 @@ class SocksHandler implements InboundHandler {
   }
 
   async #accept5(halves: Halves, methods: Bytes, context: AcceptContext): Promise<Accepted> {
-    const user = await this.#authenticate(halves, methods)
-    const request = await this.#readRequest(halves)
+    const user = await this.#authenticate(halves, methods, context)
+    const request = await this.#readRequest(halves, context)
     switch (request.command) {
       case SocksCommand.connect:
         return {
@@ -118,17 +121,19 @@ class SocksHandler implements InboundHandler {
       default:
     }
     const why = socksError('command-refused', { detail: { command: request.command } })
-    await refuseWith(halves, encodeReply5(Socks5Reply.commandNotSupported), why)
-    throw why
+    return context.refuse(halves, encodeReply5(Socks5Reply.commandNotSupported), why)
   }
 
   /** Settles the method and, where users are asked for, who this is (RFC 1929). */
-  async #authenticate(halves: Halves, methods: Bytes): Promise<string | null> {
+  async #authenticate(
+    halves: Halves,
+    methods: Bytes,
+    context: AcceptContext,
+  ): Promise<string | null> {
     const wanted = this.#accounts.isEmpty ? SocksMethod.open : SocksMethod.password
     if (!methods.includes(wanted)) {
       const why = socksError('not-authenticated')
-      await refuseWith(halves, encodeMethodChoice(SocksMethod.none), why)
-      throw why
+      await context.refuse(halves, encodeMethodChoice(SocksMethod.none), why)
     }
     await write(halves, encodeMethodChoice(wanted))
     if (wanted === SocksMethod.open) return null
@@ -137,15 +142,14 @@ class SocksHandler implements InboundHandler {
     const { user, pass } = credentials.value
     if (!this.#accounts.isRight(user, pass)) {
       const why = socksError('not-authenticated')
-      await refuseWith(halves, encodeCredentialsReply(false), why)
-      throw why
+      await context.refuse(halves, encodeCredentialsReply(false), why)
     }
     await write(halves, encodeCredentialsReply(true))
     return user
   }
 
   /** A request with an unknown command or a wrong address gets the reply that says so. */
-  async #readRequest(halves: Halves): Promise<Socks5Request> {
+  async #readRequest(halves: Halves, context: AcceptContext): Promise<Socks5Request> {
     try {
       const head = await readHead(halves.source, decodeRequest5)
       halves.source = head.source
@@ -153,12 +157,8 @@ class SocksHandler implements InboundHandler {
     } catch (thrown) {
       const why = asError(thrown)
       const isFormat = why.code === 'socks.bad-command' || why.code.startsWith('address.')
-      if (isFormat) {
-        const isCommand = why.code === 'socks.bad-command'
-        const code = isCommand ? Socks5Reply.commandNotSupported : Socks5Reply.generalFailure
-        await refuseWith(halves, encodeReply5(code), why)
-      }
-      throw why
+      if (!isFormat) throw why
+      return context.refuse(halves, encodeReply5(socks5ReplyFor(why)), why)
     }
   }
 

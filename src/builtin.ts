@@ -1,4 +1,4 @@
-import type { Protocols } from './engine/engine.ts'
+import type { Protocols } from './contract/protocols.ts'
 import { blackholeOutbound } from './protocol/blackhole/outbound.ts'
 import { freedomOutbound } from './protocol/freedom/outbound.ts'
 import { httpInbound } from './protocol/http/inbound.ts'

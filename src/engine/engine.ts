@@ -1,6 +1,5 @@
-import type { Inbound } from '../contract/inbound.ts'
-import type { Outbound, OutboundHandler } from '../contract/outbound.ts'
-import type { Transport } from '../contract/transport.ts'
+import type { OutboundHandler } from '../contract/outbound.ts'
+import type { Protocols } from '../contract/protocols.ts'
 import type { SluiceConfig } from '../config/config.ts'
 import type { Clock } from '../core/clock.ts'
 import { coreError, type SluiceError } from '../core/errors.ts'
@@ -11,13 +10,6 @@ import type { SocketOptions } from '../net/socket-link.ts'
 import type { EngineEvent, EventSink } from '../observe/events.ts'
 import type { FlowPolicy, Route } from './flow.ts'
 import { InboundServer } from './inbound-server.ts'
-
-/** What can be named in a configuration: values on lists. */
-export interface Protocols {
-  readonly inbounds: readonly Inbound[]
-  readonly outbounds: readonly Outbound[]
-  readonly transports: readonly Transport[]
-}
 
 export interface EngineOptions {
   readonly protocols: Protocols

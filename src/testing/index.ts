@@ -1,3 +1,5 @@
+export { damaged, splitsAlike, survivesNoise } from './codec.ts'
+export { memoryPair } from './memory-pair.ts'
 export { Random } from './random.ts'
 export {
   patternByte,

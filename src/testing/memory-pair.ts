@@ -1,4 +1,4 @@
-import { type Bytes, copyOf } from '../bytes/bytes.ts'
+import { type Bytes, concat, copyOf } from '../bytes/bytes.ts'
 import { parsePort } from '../core/endpoint.ts'
 import { coreError, errorArea, type ErrorMaker, type SluiceError } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
@@ -181,11 +181,11 @@ class MemoryEnd implements Source, Sink {
   }
 
   #place(parts: readonly Bytes[]): void {
-    for (const part of parts) {
-      if (part.length === 0) continue
-      this.#out.chunks.push(copyOf(part))
-      this.#out.size += part.length
-    }
+    // Bytes that meet on the way arrive together: where one write ended cannot be seen.
+    const waiting = this.#out.chunks.splice(0)
+    const whole = concat([...waiting, ...parts.map(copyOf)])
+    if (whole.length > 0) this.#out.chunks.push(whole)
+    this.#out.size = whole.length
     const reader = this.#out.reader
     this.#out.reader = null
     reader?.()

@@ -141,5 +141,5 @@ export function checkInvariants(outcome: Outcome, isGentle: boolean): void {
     assert.equal(record.why, null)
   } else assert.notEqual(record.why, null, 'a failure is named')
   // I4, I7: nothing that could end well is cut.
-  if (isGentle) assert.equal(record.reason, 'clean', record.why?.message)
+  if (isGentle) assert.equal(record.reason, 'clean', record.why?.message ?? '')
 }

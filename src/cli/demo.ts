@@ -26,7 +26,9 @@ export async function demo(isOnce: boolean, terminal: Terminal): Promise<number>
   const file = randomBytes(fileBytes)
   const origin = await openOrigin(file)
   try {
-    return isOnce ? await once(file, portOf(origin), terminal) : await stay(portOf(origin), terminal)
+    return isOnce
+      ? await once(file, portOf(origin), terminal)
+      : await stay(portOf(origin), terminal)
   } finally {
     origin.closeAllConnections()
     origin.close()
@@ -108,7 +110,12 @@ function fetchThrough(
 ): Promise<{ readonly hash: string; readonly size: number }> {
   return new Promise((resolve, reject) => {
     const target = `127.0.0.1:${String(originPort)}`
-    const ask = http.request({ host: '127.0.0.1', port: proxyPort, method: 'CONNECT', path: target })
+    const ask = http.request({
+      host: '127.0.0.1',
+      port: proxyPort,
+      method: 'CONNECT',
+      path: target,
+    })
     ask.once('error', reject)
     ask.once('connect', (_answer, socket) => {
       const get = http.get({ createConnection: () => socket, path: '/file' })

@@ -33,7 +33,10 @@ export async function run(args: readonly string[]): Promise<number> {
   program
     .command('run')
     .description('Serve a configuration until a signal comes.')
-    .requiredOption('-c, --config <file>', 'configuration with the names of Xray (JSON with comments)')
+    .requiredOption(
+      '-c, --config <file>',
+      'configuration with the names of Xray (JSON with comments)',
+    )
     .action(async (options: { readonly config: string }) => {
       code = await withConfig(options.config, false, loaded =>
         serve(loaded, options.config, standardTerminal()),
@@ -57,7 +60,9 @@ export async function run(args: readonly string[]): Promise<number> {
           return
         }
         const isJson = options.json === true
-        code = await withConfig(path, isJson, loaded => Promise.resolve(tellRight(path, loaded, isJson)))
+        code = await withConfig(path, isJson, loaded =>
+          Promise.resolve(tellRight(path, loaded, isJson)),
+        )
       },
     )
   program
@@ -70,7 +75,8 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     await program.parseAsync([...args], { from: 'user' })
   } catch (thrown) {
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? ExitCode.right : ExitCode.usage
+    if (thrown instanceof CommanderError)
+      return thrown.exitCode === 0 ? ExitCode.right : ExitCode.usage
     process.stderr.write(`${explain(thrown)}\n`)
     return ExitCode.failed
   }

@@ -22,7 +22,11 @@ export async function version(): Promise<string> {
 }
 
 /** Serves a configuration until a signal comes; gives the exit code. */
-export async function serve(loaded: LoadedConfig, from: string, terminal: Terminal): Promise<number> {
+export async function serve(
+  loaded: LoadedConfig,
+  from: string,
+  terminal: Terminal,
+): Promise<number> {
   const { config, warnings } = loaded
   if (warnings.length > 0) process.stderr.write(`${formatDiagnostics(warnings)}\n`)
   const log = openLog(config.log, terminal)
@@ -77,7 +81,11 @@ async function startBlock(engine: Engine, config: SluiceConfig, from: string): P
   ].join('\n')
 }
 
-const schemes: Readonly<Record<string, string>> = { mixed: 'socks5h', socks: 'socks5h', http: 'http' }
+const schemes: Readonly<Record<string, string>> = {
+  mixed: 'socks5h',
+  socks: 'socks5h',
+  http: 'http',
+}
 
 /** The first signal drains, a second one resets what is left. Gives what the ledger still holds. */
 export function stoppedBySignal(engine: Engine): Promise<number> {

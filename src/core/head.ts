@@ -85,7 +85,9 @@ export class ReadAhead implements Source {
   /** `onFault` hears at once when that first read fails; the failure is thrown to the reader too. */
   constructor(below: Source, onFault: (why: unknown) => void) {
     this.#below = below
-    const first = readNow(below).then(read => (read instanceof Uint8Array ? copyOf(read) : read))
+    const first = Promise.try(() => below.read()).then(read =>
+      read instanceof Uint8Array ? copyOf(read) : read,
+    )
     first.catch(onFault)
     this.#first = first
   }
@@ -98,8 +100,4 @@ export class ReadAhead implements Source {
   cancel(why: SluiceError): void {
     this.#below.cancel(why)
   }
-}
-
-async function readNow(source: Source): Promise<Bytes | null | Moved<Source>> {
-  return await source.read()
 }

@@ -78,11 +78,6 @@ export interface LinkBody {
   onGone(listener: GoneListener): void
 }
 
-/** What is left of a link, or of a half, that was handed over: nothing one could call. */
-export interface Spent {
-  readonly spent: never
-}
-
 /**
  * Ordered bytes both ways with half-close, in the hands of one owner. Handing it over
  * (`Owner.adopt`, `handOver`, `takeApart`) makes a new `Link` and leaves this one spent: every later use throws
@@ -260,7 +255,7 @@ export class Owner {
   constructor(scope: Scope) {
     this.#scope = scope
   }
-  adopt(link: Link): asserts link is Link & Spent & never {
+  adopt(link: Link): asserts link is never {
     if (this.#link !== null) throw coreError('busy', { detail: { what: 'owner' } })
     const mine = link.handOver()
     mine.scope.moveTo(this.#scope)

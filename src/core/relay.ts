@@ -3,7 +3,7 @@ import { asError, coreError, type ErrorMaker, errorArea, type SluiceError } from
 import { type Reason, type RelayRecord, reasonOf, type Side } from './flow-record.ts'
 import { type Link, Moved, Owner, type Sink, type Source } from './link.ts'
 import { afterEvent, hasEnded, isOver, type WayEvent, type WayState } from './relay-states.ts'
-import { clean, failed, type Scope, type Timer } from './scope.ts'
+import { clean, type Scope, type Timer } from './scope.ts'
 
 const relayTable = {
   idle: ['network', 'no byte in either direction'],

@@ -1,6 +1,12 @@
 import type { Clock } from './clock.ts'
-import { assert, asError, coreError, type ErrorContext, errorArea, SluiceError } from './errors.ts'
-import type { ErrorMaker } from './errors.ts'
+import {
+  asError,
+  assert,
+  type ErrorContext,
+  type ErrorMaker,
+  errorArea,
+  type SluiceError,
+} from './errors.ts'
 import { Wheel, type WheelEntry } from './wheel.ts'
 
 const scopeTable = {
@@ -375,7 +381,7 @@ export class Scope extends Entry {
 
   #first(): Entry | null {
     let entry = this.#last
-    while (entry?.prev != null) entry = entry.prev
+    for (let before = entry; before !== null; before = before.prev) entry = before
     return entry
   }
 

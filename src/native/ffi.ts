@@ -13,10 +13,14 @@ interface Koffi {
 /** The running process's own symbols, libc among them; null where the FFI package is not installed. */
 export function openSelf(): ForeignLibrary | null {
   try {
-    const koffi: Koffi = createRequire(import.meta.url)('koffi')
-    return koffi.load(null)
+    const koffi: unknown = createRequire(import.meta.url)('koffi')
+    return isKoffi(koffi) ? koffi.load(null) : null
   } catch {
     // Absent or not built for this system: everything works without it.
     return null
   }
+}
+
+function isKoffi(loaded: unknown): loaded is Koffi {
+  return typeof loaded === 'object' && loaded !== null && 'load' in loaded
 }

@@ -49,7 +49,10 @@ function ending(record: FlowRecord, paint: Paint): string {
   if (record.system !== null) parts.push(record.system)
   if (record.stage !== 'relaying') parts.push(`while ${record.stage}`)
   const text = parts.filter(part => part !== '').join(' ')
-  return paint(record.reason === 'error' ? 'red' : 'yellow', `${text}: ${record.why?.message ?? ''}`)
+  return paint(
+    record.reason === 'error' ? 'red' : 'yellow',
+    `${text}: ${record.why?.message ?? ''}`,
+  )
 }
 
 /** What a client chose never forges a line: control characters are shown as `?`. */

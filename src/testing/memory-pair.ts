@@ -243,7 +243,9 @@ class MemoryEnd implements Source, Sink {
     if (ending.kind === 'failed') {
       this.#out.chunks.length = 0
       this.#out.size = 0
-      this.#out.fail(memoryError('reset', { cause: ending.why, system: 'ECONNRESET', call: 'read' }))
+      this.#out.fail(
+        memoryError('reset', { cause: ending.why, system: 'ECONNRESET', call: 'read' }),
+      )
       this.#in.fail(memoryError('reset', { cause: ending.why, system: 'EPIPE', call: 'write' }))
     } else if (!this.#isWriteEnded) this.#out.hasEnd = true
     this.#in.wake()

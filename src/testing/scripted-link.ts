@@ -92,7 +92,6 @@ export class ScriptedLink {
   #isWriteEnded = false
   /** Our own end has closed the reading half too. */
   #hasEndedBoth = false
-  #isEndTaken = false
   #fault: SluiceError | null = null
   #isResetTold = false
   #isGone = false
@@ -224,7 +223,6 @@ export class ScriptedLink {
       throw this.#fault
     }
     if (!this.peer.hasSentEnd && !this.#hasEndedBoth) return undefined
-    this.#isEndTaken = true
     return null
   }
 

@@ -62,10 +62,7 @@ async function run(random: Random): Promise<number> {
   const upReader = new Reader(serverEnd.source)
   const downReader = new Reader(client.link.source)
   const up = (): Promise<unknown> =>
-    Promise.all([
-      sendUp(random, client, size.up, depth, residues),
-      upReader.expect(1, 0, size.up),
-    ])
+    Promise.all([sendUp(random, client, size.up, depth, residues), upReader.expect(1, 0, size.up)])
   const down = (): Promise<unknown> =>
     Promise.all([
       sendDown(random, near, serverEnd, size.down, depth),

@@ -74,4 +74,3 @@ async function socketPair(root: Scope): Promise<Pair> {
   await listener.stop()
   return { near, far }
 }
-

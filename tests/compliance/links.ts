@@ -102,7 +102,7 @@ export function linkCompliance(candidate: Candidate): void {
       assert(first instanceof Promise)
       first.catch(() => undefined)
       await assert.rejects(
-        async () => await near.source.read(),
+        async () => near.source.read(),
         (thrown: SluiceError) => thrown.code === 'core.busy',
       )
       await near.abort(why)
@@ -120,7 +120,7 @@ export function linkCompliance(candidate: Candidate): void {
       }
       assert(isPending, `${String(written)} bytes were taken while nobody read`)
       await assert.rejects(
-        async () => await near.sink.write(new Uint8Array(1)),
+        async () => near.sink.write(new Uint8Array(1)),
         (thrown: SluiceError) => thrown.code === 'core.busy',
       )
       await new Reader(far.source).expect(3, 0, written)
@@ -188,8 +188,8 @@ export function linkCompliance(candidate: Candidate): void {
       const failed = assert.rejects(read, why)
       await near.abort(why)
       await failed
-      await assert.rejects(async () => await near.source.read(), why)
-      await assert.rejects(async () => await near.sink.write(new Uint8Array(1)), why)
+      await assert.rejects(async () => near.source.read(), why)
+      await assert.rejects(async () => near.sink.write(new Uint8Array(1)), why)
       await near.abort(new SluiceError('test.second', 'stopped', 'too late'))
       assert.deepEqual(await near.ended, { kind: 'failed', why }, 'the first reason stays')
     })
@@ -200,7 +200,7 @@ export function linkCompliance(candidate: Candidate): void {
         const reader = new Reader(far.source)
         await reader.expect(3, 0, 1_000)
         await near.abort(why)
-        await assert.rejects(async () => await reader.read())
+        await assert.rejects(async () => reader.read())
       })
 
       test('resets after what is owed when it is given time', async ({ near, far }) => {
@@ -209,7 +209,7 @@ export function linkCompliance(candidate: Candidate): void {
         writer.sink.reset(why, { graceMs: 5_000 })
         const reader = new Reader(far.source)
         await reader.expect(3, 0, 15_000)
-        await assert.rejects(async () => await reader.read())
+        await assert.rejects(async () => reader.read())
         assert.deepEqual(await near.ended, { kind: 'failed', why })
       })
     }

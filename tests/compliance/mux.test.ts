@@ -89,7 +89,7 @@ describe('streams of a mux under the relay', () => {
     const farOne = it.far.open(1)
     const farTwo = it.far.open(2)
     await one.abort(new SluiceError('test.one', 'stopped', 'only this one'))
-    await assert.rejects(async () => await farOne.source.read())
+    await assert.rejects(async () => farOne.source.read())
     await Promise.all([send(two, 5, 40_000), new Reader(farTwo.source).expect(5, 0, 40_000)])
     await finish(it)
   })

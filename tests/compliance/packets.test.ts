@@ -9,7 +9,7 @@ import {
   PushedPackets,
   relayPackets,
 } from '../../src/core/packets.ts'
-import { clean, failed, Scope } from '../../src/core/scope.ts'
+import { clean, failed, type Scope } from '../../src/core/scope.ts'
 import { SluiceError } from '../../src/core/errors.ts'
 import { patternBytes, settle, Simulation } from '../../src/testing/index.ts'
 
@@ -95,7 +95,7 @@ describe('packet links with an address for each packet', () => {
     assert.equal(await packets.receive(batch), limits.packetsWaitingMax)
     await packets.scope.end(failed(new SluiceError('test.end', 'stopped', 'over')))
     assert.equal(packets.push(new Uint8Array(1), client), false)
-    await assert.rejects(async () => await packets.receive(batch))
+    await assert.rejects(async () => packets.receive(batch))
   })
 
   it('keeps one association a client, makes room from the longest silent, forgets the ended', async () => {

@@ -31,7 +31,8 @@ interface MixedOptions {
 }
 
 function asMixed(given: unknown): MixedOptions {
-  return { given: { ...Object(given) } }
+  const entries = typeof given === 'object' && given !== null ? Object.entries(given) : []
+  return { given: Object.fromEntries<unknown>(entries) }
 }
 
 class MixedHandler implements InboundHandler {

@@ -26,6 +26,7 @@ const tasks: readonly Task[] = [
     command: ['knip', '--no-config-hints', '--production', '--include', 'files'],
   },
   { name: 'borders', command: ['node', 'scripts/borders.ts'] },
+  { name: 'drawings', command: ['node', 'scripts/draw-states.ts', '--check'] },
   {
     name: 'format',
     command: ['biome', 'format', '--max-diagnostics=5', '.'],

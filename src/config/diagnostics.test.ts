@@ -157,3 +157,10 @@ test('paths read like code', () => {
   assert.equal(formatPath(['levels', '0', 'a b', 'x.y']), 'levels.0["a b"]["x.y"]')
   assert.equal(formatPath([]), '')
 })
+
+test('a password is never shown, and the caret stays where it belongs', () => {
+  const text = '{ "users": [{ "user": "me", "pass": "hunter\\"2", "port": 7 }] }'
+  const { line, caret } = excerptAt(new SourceText('x', text), text.indexOf('"port"'))
+  assert.equal(line, '{ "users": [{ "user": "me", "pass": "*********", "port": 7 }] }')
+  assert.equal(line.indexOf('"port"'), caret.indexOf('^'))
+})

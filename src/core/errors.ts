@@ -46,7 +46,8 @@ export class SluiceError extends Error {
   readonly system: string | null
 
   constructor(code: ErrorCode, blame: Blame, text: string, context: ErrorContext = {}) {
-    super(context.detail === undefined ? text : `${text} (${describe(context.detail)})`, {
+    const detail = describe(context.detail ?? {})
+    super(detail === '' ? text : `${text} (${detail})`, {
       cause: context.cause,
     })
     this.code = code

@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import { assert } from './errors.ts'
 
 /** A timer never fires early and at most one tick late. */
 export const tickMs = 10
@@ -14,7 +15,10 @@ export interface WheelEntry {
   /** The slot it stands in; -1 while it is not on the wheel. */
   wheelSlot: number
   dueTick: number
-  /** Called once when due, after the entry has left the wheel; it may put itself in again. */
+  /**
+   * Called once when due, after the entry has left the wheel; it may put itself in again, and then
+   * waits for the next tick at least. What it throws reaches the clock, once all that is due has fired.
+   */
   onDue(nowMs: number): void
 }
 
@@ -34,6 +38,8 @@ export class Wheel {
   #armedTick = Number.POSITIVE_INFINITY
   #size = 0
   #isTurning = false
+  /** While turning: what is set now waits at least until the tick after this one. */
+  #turningTick = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -46,10 +52,12 @@ export class Wheel {
 
   /** Puts `entry` in, or moves it; it fires in the first tick at or after `dueMs`. */
   set(entry: WheelEntry, dueMs: number): void {
+    assert(!Number.isNaN(dueMs), 'a timer is set to a number')
     if (entry.wheelSlot < 0) this.#size += 1
     else this.#unlink(entry)
     if (this.#size === 1 && !this.#isTurning) this.#tick = Math.floor(this.#clock.now() / tickMs)
-    entry.dueTick = Math.max(Math.ceil(dueMs / tickMs), this.#tick + 1)
+    const passed = this.#isTurning ? this.#turningTick : this.#tick
+    entry.dueTick = Math.max(Math.ceil(dueMs / tickMs), passed + 1)
     const wakeTick = this.#place(entry)
     if (!this.#isTurning && wakeTick < this.#armedTick) this.#arm(wakeTick)
   }
@@ -109,22 +117,22 @@ export class Wheel {
   #turn(): void {
     this.#armedTick = Number.POSITIVE_INFINITY
     this.#isTurning = true
-    try {
-      const nowMs = this.#clock.now()
-      const nowTick = Math.floor(nowMs / tickMs)
-      for (;;) {
-        const next = this.#size === 0 ? Number.POSITIVE_INFINITY : this.#nextTick()
-        if (next > nowTick) break
-        this.#tick = next
-        this.#cascade()
-        this.#fire(next % slotCount, nowMs)
-      }
-      this.#tick = Math.max(this.#tick, nowTick)
-    } finally {
-      this.#isTurning = false
-      if (this.#size > 0) this.#arm(this.#nextTick())
-      else this.#disarm()
+    const nowMs = this.#clock.now()
+    const nowTick = Math.floor(nowMs / tickMs)
+    this.#turningTick = nowTick
+    const faults: unknown[] = []
+    for (;;) {
+      const next = this.#size === 0 ? Number.POSITIVE_INFINITY : this.#nextTick()
+      if (next > nowTick) break
+      this.#tick = next
+      this.#cascade()
+      this.#fire(next % slotCount, nowMs, faults)
     }
+    this.#tick = Math.max(this.#tick, nowTick)
+    this.#isTurning = false
+    if (this.#size > 0) this.#arm(this.#nextTick())
+    else this.#disarm()
+    if (faults.length > 0) throw faults[0]
   }
 
   /** Moves what is near enough now from the outer levels inward. */
@@ -145,13 +153,17 @@ export class Wheel {
     }
   }
 
-  #fire(slot: number, nowMs: number): void {
+  #fire(slot: number, nowMs: number, faults: unknown[]): void {
     for (;;) {
       const entry = this.#heads[slot] ?? null
       if (entry === null) return
       this.#unlink(entry)
       this.#size -= 1
-      entry.onDue(nowMs)
+      try {
+        entry.onDue(nowMs)
+      } catch (thrown) {
+        faults.push(thrown)
+      }
     }
   }
 

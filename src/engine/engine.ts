@@ -37,6 +37,7 @@ export class Engine {
   #lastId = 0
   #stopping: Promise<number> | null = null
   #drained: (() => void) | null = null
+  #isAborted = false
 
   private constructor(options: EngineOptions) {
     this.#options = options
@@ -162,6 +163,7 @@ export class Engine {
 
   /** Stops now: every flow is reset. */
   abort(): Promise<number> {
+    this.#isAborted = true
     this.#drained?.()
     this.#stopping ??= this.#drain(0)
     return this.#stopping
@@ -170,7 +172,7 @@ export class Engine {
   async #drain(graceMs: number): Promise<number> {
     this.#emit({ kind: 'draining', flows: this.flows, graceMs })
     await Promise.all(this.#inbounds.map(inbound => inbound.stopListening()))
-    if (this.flows > 0 && graceMs > 0) await this.#drainedWithin(graceMs)
+    if (this.flows > 0 && graceMs > 0 && !this.#isAborted) await this.#drainedWithin(graceMs)
     await Promise.all(this.#inbounds.map(inbound => inbound.end(scopeError('stopped'))))
     await this.#root.end(clean)
     await this.#recordsMade()

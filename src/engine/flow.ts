@@ -2,7 +2,7 @@ import type { Accepted, FlowRequest } from '../contract/flow.ts'
 import type { InboundHandler } from '../contract/inbound.ts'
 import type { OutboundHandler } from '../contract/outbound.ts'
 import type { Endpoint } from '../core/endpoint.ts'
-import { asError, errorArea, type ErrorMaker, type SluiceError } from '../core/errors.ts'
+import { asError, assert, errorArea, type ErrorMaker, type SluiceError } from '../core/errors.ts'
 import { type Reason, type RelayRecord, reasonOf, type Side } from '../core/flow-record.ts'
 import { ReadAhead, readHead } from '../core/head.ts'
 import { type Link, Owner } from '../core/link.ts'
@@ -12,6 +12,7 @@ import { Relay, type RelayPolicy } from '../core/relay.ts'
 import { clean, errorOf, failed, type Scope } from '../core/scope.ts'
 import type { FlowRecord } from '../observe/events.ts'
 import { decodeProxy } from '../wire/proxy-protocol.ts'
+import { type FlowStage, flowStages } from './flow-stages.ts'
 
 const flowTable = {
   'handshake-timeout': ['peer', 'the client did not say in time what it wants'],
@@ -53,7 +54,7 @@ export class Flow {
   readonly #startedAt: number
   #request: FlowRequest | null = null
   #outbound: string | null = null
-  #stage: FlowRecord['stage'] = 'accepting'
+  #stage: FlowStage = 'accepting'
   #relay: Relay | null = null
 
   constructor(scope: Scope, context: FlowContext, source: Endpoint) {
@@ -85,7 +86,7 @@ export class Flow {
     try {
       this.#request = request
       const far = await this.#dialPackets(request)
-      this.#stage = 'relaying'
+      this.#enter('relaying')
       ending = await relayPackets(this.#scope, packets, far, this.#idleMs(request))
     } catch (thrown) {
       ending = this.#failure(this.#whyOf(thrown), 'far')
@@ -96,7 +97,6 @@ export class Flow {
   async #serve(link: Link): Promise<RelayRecord> {
     const accepted = await this.#accept(link)
     this.#request = accepted.request
-    this.#stage = 'dialing'
     return accepted.packets === null
       ? this.#serveLink(accepted)
       : this.#serveAssociation(accepted, accepted.packets)
@@ -138,6 +138,7 @@ export class Flow {
   }
 
   async #serveLink(accepted: Accepted): Promise<RelayRecord> {
+    this.#enter('dialing')
     const near = this.#readAhead(accepted.link)
     const leg = near.scope
     const { tag, handler } = this.#context.route(accepted.request)
@@ -154,9 +155,9 @@ export class Flow {
       }
       return record
     }
-    this.#stage = 'opening'
+    this.#enter('opening')
     const opened = await accepted.open(near)
-    this.#stage = 'relaying'
+    this.#enter('relaying')
     this.#relay = new Relay(this.#scope, this.#context.policy, opened, far)
     return this.#relay.record
   }
@@ -165,12 +166,17 @@ export class Flow {
 
   /** While the dial runs the client is watched: if it fails, so does the flow, dial included. */
   #readAhead(link: Link): Link {
-    const halves = link.takeApart()
-    halves.source = new ReadAhead(halves.source, thrown => {
+    const onFault = (thrown: unknown): void => {
       if (this.#stage !== 'dialing') return
       this.#endedBy = 'near'
       void this.#scope.end(failed(asError(thrown)))
+    }
+    // Once that first read has brought something, the link itself tells of what comes after it.
+    link.onGone((_half, why) => {
+      onFault(why)
     })
+    const halves = link.takeApart()
+    halves.source = new ReadAhead(halves.source, onFault)
     return halves.join()
   }
 
@@ -185,9 +191,9 @@ export class Flow {
       await leg.ended
       return this.#failure(why, 'far')
     }
-    this.#stage = 'opening'
+    this.#enter('opening')
     const control = await accepted.open(accepted.link)
-    this.#stage = 'relaying'
+    this.#enter('relaying')
     this.#scope.task('control', () => this.#watchControl(control, packets))
     const record = await relayPackets(this.#scope, packets, far, this.#idleMs(accepted.request))
     if (leg.isOpen) await leg.end(clean)
@@ -204,8 +210,13 @@ export class Flow {
     }
   }
 
+  #enter(stage: FlowStage): void {
+    assert(flowStages[this.#stage].includes(stage), `a flow goes from ${this.#stage} to ${stage}`)
+    this.#stage = stage
+  }
+
   async #dialPackets(request: FlowRequest): Promise<PacketLink> {
-    this.#stage = 'dialing'
+    this.#enter('dialing')
     const { tag, handler } = this.#context.route(request)
     this.#outbound = tag
     return handler.packets(request, this.#scope)
@@ -236,6 +247,8 @@ export class Flow {
 
   async #close(ending: RelayRecord): Promise<FlowRecord> {
     await this.#scope.end(ending.why === null ? clean : failed(ending.why))
+    const lastStage = this.#stage
+    this.#enter('over')
     const clock = this.#scope.program.clock
     return {
       ...ending,
@@ -246,7 +259,7 @@ export class Flow {
       network: this.#request?.network ?? 'tcp',
       target: this.#request?.target ?? null,
       outbound: this.#outbound,
-      stage: this.#stage,
+      stage: lastStage,
       startedAt: this.#startedAt,
       durationMs: Math.round(clock.now() - this.#scope.startedMs),
     }

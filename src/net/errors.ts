@@ -34,8 +34,11 @@ const names: Readonly<Record<string, keyof typeof netTable>> = {
   ENOENT: 'bad-path',
 }
 
-/** Turns what Node threw for `call` into one of ours, with the system's own name for it kept. */
-export function systemError(thrown: unknown, call: Call): SluiceError {
+/**
+ * Turns what Node threw for `call` into one of ours, with the system's own name for it kept, and
+ * `where` it happened if that says something to an operator.
+ */
+export function systemError(thrown: unknown, call: Call, where?: string): SluiceError {
   if (thrown instanceof SluiceError) return thrown
   const system = systemName(thrown)
   const what = names[system] ?? 'failed'
@@ -43,7 +46,10 @@ export function systemError(thrown: unknown, call: Call): SluiceError {
     cause: thrown,
     call: what === 'no-descriptors' ? 'socket' : call,
     system,
-    ...(what === 'failed' ? { detail: { system } } : {}),
+    detail: {
+      ...(where === undefined ? {} : { address: where }),
+      ...(what === 'failed' ? { system } : {}),
+    },
   })
 }
 

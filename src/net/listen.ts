@@ -68,7 +68,7 @@ export async function listen(
       )
     })
   } catch (thrown) {
-    const why = systemError(thrown, 'bind')
+    const why = systemError(thrown, 'bind', formatEndpoint(where))
     await scope.end({ kind: 'failed', why })
     throw why
   }

@@ -63,7 +63,7 @@ export async function bindUdp(
   } catch (thrown) {
     held.drop()
     socket.close()
-    throw systemError(thrown, 'bind')
+    throw systemError(thrown, 'bind', formatEndpoint(where))
   }
   socket.on('error', thrown => {
     onFault(systemError(thrown, 'read'))

@@ -14,7 +14,7 @@ export interface FlowRecord extends RelayRecord {
   /** Null: it did not come that far. */
   readonly outbound: string | null
   /** How far it came before it ended. */
-  readonly stage: 'accepting' | 'dialing' | 'opening' | 'relaying'
+  readonly stage: 'accepting' | 'dialing' | 'opening' | 'relaying' | 'over'
   /** Milliseconds since 1970. */
   readonly startedAt: number
   readonly durationMs: number

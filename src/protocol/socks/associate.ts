@@ -53,6 +53,8 @@ function headerOf(bytes: Uint8Array): { readonly size: number; readonly peer: En
   try {
     const header = decodeUdpHeader(bytes)
     if (header.kind !== 'done' || header.value.fragment !== 0) return null
+    // No datagram can be sent to port 0.
+    if (header.value.peer.port === 0) return null
     return { size: header.size, peer: header.value.peer }
   } catch {
     // A datagram that is wrong is dropped like one that got lost.

@@ -360,6 +360,8 @@ const replyOfCode: ReadonlyMap<string, Socks5Reply> = new Map([
   ['socks.bad-command', Socks5Reply.commandNotSupported],
   ['socks.command-refused', Socks5Reply.commandNotSupported],
   ['address.bad-type', Socks5Reply.addressTypeNotSupported],
+  // Ours to refuse, but no ruleset: the client may try again.
+  ['net.no-descriptors', Socks5Reply.generalFailure],
 ])
 
 const replyOfSystem: ReadonlyMap<string, Socks5Reply> = new Map([
@@ -380,10 +382,13 @@ const replyOfSystem: ReadonlyMap<string, Socks5Reply> = new Map([
  * does not resolve is "host unreachable" too, unless policy forbade its answer.
  */
 export function socks5ReplyFor(error: SluiceError): Socks5Reply {
-  const known = replyOfCode.get(error.code) ?? replyOfSystem.get(error.system ?? '')
-  if (known !== undefined) return known
-  if (/[.-]timeout$/.test(error.code)) return Socks5Reply.hostUnreachable
-  if (error.blame === 'refused') return Socks5Reply.notAllowed
+  const ofCode = replyOfCode.get(error.code)
+  if (ofCode !== undefined) return ofCode
+  // What the system says of a lookup is about the name server, not about the target.
   const isName = error.call === 'resolve' || error.code.startsWith('dns.')
-  return isName ? Socks5Reply.hostUnreachable : Socks5Reply.generalFailure
+  if (isName && error.blame !== 'refused') return Socks5Reply.hostUnreachable
+  const ofSystem = replyOfSystem.get(error.system ?? '')
+  if (ofSystem !== undefined) return ofSystem
+  if (/[.-]timeout$/.test(error.code)) return Socks5Reply.hostUnreachable
+  return error.blame === 'refused' ? Socks5Reply.notAllowed : Socks5Reply.generalFailure
 }

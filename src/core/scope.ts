@@ -77,12 +77,16 @@ export class Program {
     this.#onBug = listener
   }
 
-  /** Keeps a failure nobody could return; it ends nothing else. */
+  /** Keeps a failure nobody could return; it ends nothing else. Never throws. */
   report(thrown: unknown): void {
     const bug = asError(thrown)
     this.bugsTotal += 1
     if (this.bugs.length < bugsKeptMax) this.bugs.push(bug)
-    this.#onBug(bug)
+    try {
+      this.#onBug(bug)
+    } catch {
+      // Whoever listens for bugs must not make another one: a clean-up would stop half-way.
+    }
   }
 }
 const bugsKeptMax = 100
@@ -206,6 +210,8 @@ export class Scope extends Entry {
   #last: Entry | null = null
   /** Entries whose end has begun and is not over. */
   #closing: Entry | null = null
+  /** Releases that are being called right now: their entries stand in neither list. */
+  #releasing = 0
   #ending: Ending | null = null
   #isOver = false
   #over: PromiseWithResolvers<Ending> | null = null
@@ -314,7 +320,9 @@ export class Scope extends Entry {
    * that is ending it ends at once. One that is over stays where it was: nowhere.
    */
   moveTo(owner: Scope): void {
-    assert(owner !== this, 'a scope moves to another one')
+    for (let at: Scope | null = owner; at !== null; at = at.holder) {
+      assert(at !== this, 'a scope moves to another one, outside of it')
+    }
     if (this.holder === owner || this.#isOver) return
     this.holder?.forget(this)
     owner.adopt(this)
@@ -408,12 +416,20 @@ export class Scope extends Entry {
     this.#unlink(entry)
     if (!(entry instanceof Scope)) entry.isEnding = true
     let over: void | Promise<void> = undefined
+    this.#releasing += 1
     try {
       over = entry.release(ending)
     } catch (thrown) {
       this.program.report(thrown)
     }
-    if (over === undefined) return
+    this.#releasing -= 1
+    // A scope may have moved to another owner meanwhile, which waits for it then.
+    if (over !== undefined && entry.holder === null) this.#keep(entry, over)
+    this.#finishIfEmpty()
+  }
+
+  /** In the ledger until `over` settles. */
+  #keep(entry: Entry, over: Promise<void>): void {
     entry.holder = this
     entry.next = this.#closing
     if (this.#closing !== null) this.#closing.prev = entry
@@ -432,7 +448,7 @@ export class Scope extends Entry {
 
   #finishIfEmpty(): void {
     if (this.#ending === null || this.#isOver) return
-    if (this.#last !== null || this.#closing !== null) return
+    if (this.#last !== null || this.#closing !== null || this.#releasing > 0) return
     this.#isOver = true
     this.#over?.resolve(this.#ending)
     if (this.holder !== null) this.holder.forget(this)

@@ -375,8 +375,8 @@ const replyOfSystem: ReadonlyMap<string, Socks5Reply> = new Map([
 ])
 
 /**
- * The reply (RFC 1928 6) to a request that failed with `error`. What the system said comes first,
- * then who is to blame. A timeout is "host unreachable": nobody answered, which is all that is
+ * The reply (RFC 1928 6) to a request that failed with `error`. What the system said of the target
+ * comes first, then who is to blame. A timeout is "host unreachable": nobody answered, which is all that is
  * known, while "TTL expired" speaks of the hop limit of IP, which a proxy never sees. Anything
  * without a reply of its own is a general failure, so a bug tells a client nothing. A name that
  * does not resolve is "host unreachable" too, unless policy forbade its answer.

@@ -189,6 +189,32 @@ describe('a scope', () => {
     assert.deepEqual(seen, ['d', 'b'])
   })
 
+  it('is not over while a release runs that ends the last of the others', async () => {
+    const { root, program } = bed()
+    const scope = root.child('flow', 'one')
+    const held = scope.hold('socket', 'a', () => assert.fail('it was dropped'))
+    const timer = scope.timer('t', () => undefined)
+    const leg = scope.child('leg', 'leg')
+    const slow = Promise.withResolvers<void>()
+    scope.hold('socket', 'slow', () => {
+      timer.drop()
+      held.drop()
+      void leg.end(clean)
+      return slow.promise
+    })
+    let isOver = false
+    void scope.end(failed(why)).then(() => {
+      isOver = true
+    })
+    await settle()
+    assert.equal(isOver, false)
+    assert.deepEqual(rowsOf(root).slice(1), ['1 flow one ending', '2 socket slow ending'])
+    slow.resolve()
+    assert.deepEqual(await scope.ended, failed(why))
+    assert.equal(root.isEmpty, true)
+    assert.deepEqual(program.bugs, [])
+  })
+
   it('ignores a drop from within the release, and while the release is pending', async () => {
     const { root, program } = bed()
     const slow = Promise.withResolvers<void>()
@@ -571,9 +597,13 @@ describe('a scope that moves', () => {
     legSlow.resolve()
     await owner.ended
     const last = root.child('leg', 'last')
+    const lastSlow = Promise.withResolvers<void>()
+    last.hold('socket', 'slow', () => lastSlow.promise)
     last.moveTo(owner)
-    assert.equal(last.isOver, true)
     assert.deepEqual(last.ending, failed(why))
+    assert.deepEqual(rowsOf(root).slice(1), ['1 leg last ending', '2 socket slow ending'])
+    lastSlow.resolve()
+    await last.ended
     assert.equal(root.isEmpty, true)
   })
 
@@ -898,7 +928,7 @@ class Tree {
 
   #move(model: ScopeModel, to: ScopeModel): void {
     if (this.#isInside(model, to)) return
-    const isGone = model.scope.isOver || model.parent === to
+    const isGone = model.scope.isOver || model.parent === to || to.scope.isOver
     const wasOpen = model.scope.isOpen
     if (!isGone) {
       const list = model.parent?.list ?? []
@@ -908,7 +938,8 @@ class Tree {
     }
     const { ending } = to.scope
     model.scope.moveTo(to.scope)
-    if (isGone || ending === null) return
+    if (model.parent !== to && !to.scope.isOver) return
+    if (ending === null) return
     if (wasOpen) assert.deepEqual(model.scope.ending, ending, 'ended with its new owner')
     assert.equal(model.scope.isOpen, false)
   }

@@ -317,13 +317,18 @@ export class Scope extends Entry {
 
   /**
    * Moves this scope with everything in it under another owner; the old one forgets it. Under an owner
-   * that is ending it ends at once. One that is over stays where it was: nowhere.
+   * that is ending it ends at once; for one that is over it ends too, and stays in the ledger where it
+   * is. One that is over itself stays where it was: nowhere.
    */
   moveTo(owner: Scope): void {
     for (let at: Scope | null = owner; at !== null; at = at.holder) {
       assert(at !== this, 'a scope moves to another one, outside of it')
     }
     if (this.holder === owner || this.#isOver) return
+    if (owner.#isOver && owner.#ending !== null) {
+      void this.end(owner.#ending)
+      return
+    }
     this.holder?.forget(this)
     owner.adopt(this)
   }

@@ -38,7 +38,6 @@ export class Engine {
   #flowsEnded = 0
   #lastId = 0
   #stopping: Promise<number> | null = null
-  #isAborting = false
   #drained: (() => void) | null = null
   #isAborted = false
 
@@ -167,7 +166,6 @@ export class Engine {
   /** Stops now: every flow is reset. */
   abort(): Promise<number> {
     this.#isAborted = true
-    this.#isAborting = true
     this.#drained?.()
     this.#stopping ??= this.#drain(0)
     return this.#stopping
@@ -176,11 +174,12 @@ export class Engine {
   async #drain(graceMs: number): Promise<number> {
     this.#emit({ kind: 'draining', flows: this.flows, graceMs })
     await Promise.all(this.#inbounds.map(inbound => inbound.stopListening()))
-    if (this.flows > 0 && graceMs > 0 && !this.#isAborted) await this.#drainedWithin(graceMs)
+    if (!this.#isAborted) await this.#drainedWithin(graceMs)
     await Promise.all(this.#inbounds.map(inbound => inbound.end(scopeError('stopped'))))
+    // A record is made a few promises after its flow's scope is over.
+    await this.#drainedWithin(recordsMs)
     await this.#root.end(clean)
-    await this.#recordsMade()
-    const left = this.ledger().length - 1
+    const left = this.ledger().length - 1 + this.flows
     this.#emit({
       kind: 'stopped',
       flows: this.#flowsEnded,

@@ -1,5 +1,5 @@
 import { type Bytes, copyOf, type Decoder } from '../bytes/bytes.ts'
-import { errorArea, type ErrorMaker, type SluiceError } from './errors.ts'
+import { coreError, errorArea, type ErrorMaker, type SluiceError } from './errors.ts'
 import { limits } from './limits.ts'
 import { Moved, type Now, type Source } from './link.ts'
 
@@ -63,11 +63,14 @@ export function prefixed(bytes: Bytes, source: Source): Source {
 class Prefixed implements Source {
   readonly #bytes: Bytes
   readonly #below: Source
+  #isSpent = false
   constructor(bytes: Bytes, below: Source) {
     this.#bytes = bytes
     this.#below = below
   }
   read(): Moved<Source> {
+    if (this.#isSpent) throw coreError('spent')
+    this.#isSpent = true
     return new Moved(this.#below, [this.#bytes])
   }
   cancel(why: SluiceError): void {
@@ -76,20 +79,48 @@ class Prefixed implements Source {
 }
 
 /**
- * Looks at what `source` gives next before anyone wants it: the read begins at once, its answer is
- * kept (one chunk at most) and given to the first `read`. So a reset is noticed while a dial runs.
+ * Looks at what `source` gives next before anyone wants it: a read begins at once and its answer is
+ * kept (one chunk at most) behind what a head left over, which is given at once. So a reset is
+ * noticed while a dial runs.
  */
 export class ReadAhead implements Source {
+  readonly #leftover: readonly Bytes[]
+  readonly #next: AwaitedRead
+  #isSpent = false
+  /** `onFault` hears at once when the read fails; the failure is thrown to the reader too. */
+  constructor(below: Source, onFault: (why: unknown) => void) {
+    const leftover: Bytes[] = []
+    let at = below
+    const first = Promise.try(() => {
+      for (;;) {
+        const got = at.read()
+        if (!(got instanceof Moved)) return got
+        leftover.push(...got.leftover)
+        at = got.to
+      }
+    }).then(read => (read instanceof Uint8Array ? copyOf(read) : read))
+    first.catch(onFault)
+    this.#leftover = leftover
+    this.#next = new AwaitedRead(first, at)
+  }
+  read(): Now<Bytes | null | Moved<Source>> {
+    if (this.#leftover.length === 0) return this.#next.read()
+    if (this.#isSpent) throw coreError('spent')
+    this.#isSpent = true
+    return new Moved(this.#next, this.#leftover)
+  }
+  cancel(why: SluiceError): void {
+    this.#next.cancel(why)
+  }
+}
+
+/** A source whose next read is under way already. */
+class AwaitedRead implements Source {
   readonly #below: Source
   #first: Promise<Bytes | null | Moved<Source>> | null
-  /** `onFault` hears at once when that first read fails; the failure is thrown to the reader too. */
-  constructor(below: Source, onFault: (why: unknown) => void) {
-    this.#below = below
-    const first = Promise.try(() => below.read()).then(read =>
-      read instanceof Uint8Array ? copyOf(read) : read,
-    )
-    first.catch(onFault)
+  constructor(first: Promise<Bytes | null | Moved<Source>>, below: Source) {
     this.#first = first
+    this.#below = below
   }
   read(): Now<Bytes | null | Moved<Source>> {
     const first = this.#first

@@ -9,6 +9,8 @@ export const limits = {
   cancelDropBytes: 65_536,
   /** How long `cancel` reads and drops. */
   cancelDropMs: 1_000,
+  /** How long a refused client has to take the answer and to go. */
+  refusalMs: 2_000,
   /** The longest head (request, greeting) a protocol may send before it is refused. */
   headBytesMax: 65_536,
   /** UDP associations of one inbound; the longest silent one makes room. */

@@ -1,5 +1,6 @@
 import type { Bytes } from '../bytes/bytes.ts'
 import { asError, type SluiceError } from './errors.ts'
+import { limits } from './limits.ts'
 import { type Halves, type Link, Moved } from './link.ts'
 import { failed } from './scope.ts'
 
@@ -9,6 +10,10 @@ import { failed } from './scope.ts'
  * itself soon after, or at once if it has failed already; its scope holds whatever is left until then.
  */
 export async function refuseWith(halves: Halves, bytes: Bytes, why: SluiceError): Promise<void> {
+  const timer = halves.scope.timer('refusal', () => {
+    void halves.scope.end(failed(why))
+  })
+  timer.setAfter(limits.refusalMs)
   try {
     await write(halves, bytes)
     await halves.sink.closeWrite()

@@ -3,7 +3,7 @@ import { asError, coreError, type ErrorMaker, errorArea, type SluiceError } from
 import { type Reason, type RelayRecord, reasonOf, type Side } from './flow-record.ts'
 import { type Link, Moved, Owner, type Sink, type Source } from './link.ts'
 import { afterEvent, hasEnded, isOver, type WayEvent, type WayState } from './relay-states.ts'
-import { clean, type Scope, type Timer } from './scope.ts'
+import { clean, type Held, type Scope, type Timer } from './scope.ts'
 
 const relayTable = {
   idle: ['network', 'no byte in either direction'],
@@ -85,7 +85,10 @@ export class Relay {
   readonly #timer: Timer
   readonly #onStep: StepListener | null
   readonly #record = Promise.withResolvers<RelayRecord>()
+  /** Leaves the scope with the relay, for the scope may live on. */
+  #hook: Held | null = null
   #isClosing = false
+  #isRecorded = false
   #why: SluiceError | null = null
   #reason: Reason = 'clean'
   #side: Side = 'local'
@@ -117,7 +120,7 @@ export class Relay {
     this.#timer = scope.timer('relay', () => {
       this.#onTimer()
     })
-    scope.onEnd(ending => {
+    this.#hook = scope.onEnd(ending => {
       this.#stop(ending.kind === 'failed' ? ending.why : null)
     })
     a.onGone((_half, why) => {
@@ -218,7 +221,7 @@ export class Relay {
   }
 
   #onWritten(way: Way, moved: undefined | Moved<Sink>, size: number): boolean {
-    way.writtenBytes += size
+    if (!this.#isRecorded) way.writtenBytes += size
     if (moved !== undefined) way.sink = moved.to
     return !this.#isClosing && !isOver(way.state)
   }
@@ -254,7 +257,7 @@ export class Relay {
       return
     }
     way.pendingSinceMs = null
-    if (this.#isClosing) return
+    if (this.#isClosing || isOver(way.state)) return
     this.#step(way, 'end-sent')
     const other = this.#otherOf(way)
     if (other.state === 'ended') this.#closeAll()
@@ -272,7 +275,8 @@ export class Relay {
 
   /** `way.to` takes nothing any more; what it sent before is still delivered to `way.from`. */
   #onWriteFault(way: Way, why: SluiceError): void {
-    if (this.#isClosing) {
+    // One direction fails once: what was received before is not cut by the next call that fails.
+    if (this.#isClosing || isOver(way.state)) {
       this.#laterFaults += 1
       return
     }
@@ -288,8 +292,7 @@ export class Relay {
   /** The link that `way` writes to has failed while nobody read or wrote there. */
   #onGone(way: Way, why: SluiceError): void {
     // Where nothing more is to be written, the reader meets the failure by itself, in its place.
-    if (this.#isClosing || isOver(way.state)) this.#laterFaults += 1
-    else this.#onWriteFault(way, why)
+    this.#onWriteFault(way, why)
   }
 
   /** `way.from` is dead and all it sent is delivered: reset the other side after what it is owed. */
@@ -301,7 +304,12 @@ export class Relay {
     this.#stopWay(other)
     const dead = way.from === 'near' ? this.#near : this.#far
     this.#tidy(dead.link.abort(why))
-    way.sink.reset(why, { graceMs: this.#policy.resetGraceMs })
+    try {
+      way.sink.reset(why, { graceMs: this.#policy.resetGraceMs })
+    } catch (thrown) {
+      this.#scope.program.report(thrown)
+      this.#tidy((way.to === 'near' ? this.#near : this.#far).link.abort(why))
+    }
     this.#finish()
   }
 
@@ -341,8 +349,10 @@ export class Relay {
 
   #finish(): void {
     this.#timer.drop()
+    this.#hook?.drop()
     Promise.all([this.#near.link.ended, this.#far.link.ended])
       .then(() => {
+        this.#isRecorded = true
         this.#record.resolve(this.#makeRecord())
       })
       .catch((thrown: unknown) => {
@@ -414,8 +424,11 @@ export class Relay {
 
   // Timers: bytes stamp a number, one timer looks at the numbers.
 
+  /** When something is due; and once in each stall time, for a write sets no timer when it begins. */
   #setTimer(): void {
-    if (!this.#isClosing) this.#timer.setAt(this.#nextDue().atMs)
+    if (this.#isClosing) return
+    const stallMs = this.#scope.program.clock.now() + this.#policy.writeStallMs
+    this.#timer.setAt(Math.min(this.#nextDue().atMs, stallMs))
   }
 
   #nextDue(): { readonly atMs: number; readonly way: Way | null; readonly reason: Reason } {
@@ -452,7 +465,7 @@ export class Relay {
     this.#noteProgress(nowMs)
     const due = this.#nextDue()
     if (due.atMs > nowMs) {
-      this.#timer.setAt(due.atMs)
+      this.#setTimer()
       return
     }
     if (due.way?.state === 'draining') {

@@ -928,9 +928,9 @@ class Tree {
 
   #move(model: ScopeModel, to: ScopeModel): void {
     if (this.#isInside(model, to)) return
-    const isGone = model.scope.isOver || model.parent === to || to.scope.isOver
     const wasOpen = model.scope.isOpen
-    if (!isGone) {
+    const stays = model.scope.isOver || model.parent === to
+    if (!stays && !to.scope.isOver) {
       const list = model.parent?.list ?? []
       if (list.includes(model)) list.splice(list.indexOf(model), 1)
       model.parent = to
@@ -938,8 +938,7 @@ class Tree {
     }
     const { ending } = to.scope
     model.scope.moveTo(to.scope)
-    if (model.parent !== to && !to.scope.isOver) return
-    if (ending === null) return
+    if (stays || ending === null) return
     if (wasOpen) assert.deepEqual(model.scope.ending, ending, 'ended with its new owner')
     assert.equal(model.scope.isOpen, false)
   }
@@ -977,6 +976,9 @@ class Tree {
     for (const { settle: release } of this.#pending.splice(0)) release()
     await over
     await settle()
+    for (const { cause } of this.program.bugs) {
+      if (cause instanceof assert.AssertionError) throw cause
+    }
     for (const { scope, promise } of this.scopes) {
       assert.equal(scope.isOver, true)
       const ended = await scope.ended
@@ -1005,7 +1007,7 @@ describe('random trees of scopes', () => {
         }
         await tree.finish()
       }),
-      { numRuns: Number(process.env['RUNS'] ?? 1_000) },
+      { numRuns: 2_000 },
     )
   })
 })

@@ -5,7 +5,7 @@ import type { Endpoint } from '../core/endpoint.ts'
 import { asError, assert, errorArea, type ErrorMaker, type SluiceError } from '../core/errors.ts'
 import { type Reason, type RelayRecord, reasonOf, type Side } from '../core/flow-record.ts'
 import { ReadAhead, readHead } from '../core/head.ts'
-import { type Link, Owner } from '../core/link.ts'
+import { type Link, Moved, Owner } from '../core/link.ts'
 import { type PacketLink, relayPackets } from '../core/packets.ts'
 import { refuseWith } from '../core/polite.ts'
 import { Relay, type RelayPolicy } from '../core/relay.ts'
@@ -107,7 +107,7 @@ export class Flow {
     const near: Owner = new Owner(this.#scope)
     near.adopt(link)
     let given = near.link
-    using _deadline = this.#scope.deadline(policy.handshakeMs, 'handshake', () =>
+    using deadline = this.#scope.deadline(policy.handshakeMs, 'handshake', () =>
       flowError('handshake-timeout', { detail: { ms: policy.handshakeMs } }),
     )
     const leg = given.scope
@@ -120,6 +120,8 @@ export class Flow {
         listening,
         refuse: async (halves, answer, why) => {
           isAnswered = true
+          // From here on the refusal has its own, shorter time, and its reason stays.
+          deadline.drop()
           await refuseWith(halves, answer, why)
           throw why
         },
@@ -203,7 +205,10 @@ export class Flow {
   /** RFC 1928 section 6: an association ends with the connection that asked for it. */
   async #watchControl(control: Link, packets: PacketLink): Promise<void> {
     try {
-      while ((await control.source.read()) !== null);
+      let { source } = control
+      for (let got = await source.read(); got !== null; got = await source.read()) {
+        if (got instanceof Moved) source = got.to
+      }
       await packets.scope.end(clean)
     } catch (thrown) {
       await packets.scope.end(failed(flowError('control-ended', { cause: asError(thrown) })))

@@ -82,7 +82,8 @@ export class InboundServer {
     }
     if (handler.networks.includes('udp')) {
       const at = { host: where.host, port: this.#local.port }
-      const scope = this.#listeners.child('listener', 'udp')
+      // Its clients are answered by it, so it lives as long as their flows.
+      const scope = this.#scope.child('listener', 'udp')
       const socket = await bindUdp(
         scope,
         at,
@@ -128,6 +129,7 @@ export class InboundServer {
       known.push(bytes, target)
       return
     }
+    if (!this.#listeners.isOpen) return
     const { flow, scope } = this.#newFlow(peer)
     const packets = new PushedPackets(
       scope.child('association', ''),

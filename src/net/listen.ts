@@ -1,5 +1,5 @@
 import net from 'node:net'
-import { unlink } from 'node:fs/promises'
+import { lstat, unlink } from 'node:fs/promises'
 import { type Endpoint, formatEndpoint, parsePort } from '../core/endpoint.ts'
 import { asError, type SluiceError } from '../core/errors.ts'
 import type { Link } from '../core/link.ts'
@@ -114,8 +114,13 @@ export function pathOfHost(host: string): string | null {
   return host.startsWith('@') ? `\0${host.slice(1)}` : null
 }
 
-/** Removes a socket file that nobody answers on any more. */
+/** Removes a socket file that nobody answers on any more, and no file of any other kind. */
 async function removeDeadSocket(path: string): Promise<void> {
+  const isSocket = await lstat(path).then(
+    found => found.isSocket(),
+    () => false,
+  )
+  if (!isSocket) return
   const isDead = await new Promise<boolean>(resolve => {
     const probe = net.connect({ path })
     probe.once('connect', () => {

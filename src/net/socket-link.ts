@@ -50,6 +50,8 @@ export class SocketLink implements Source, Sink {
   #writer: Writer | null = null
   #hasEnd = false
   #isWriteEnded = false
+  /** The end is on its way to the kernel, which takes a turn. */
+  #isEndPending = false
   #fault: SluiceError | null = null
   /** Set by the owner's end: nothing is delivered any more. */
   #ending: Ending | null = null
@@ -237,7 +239,9 @@ export class SocketLink implements Source, Sink {
     const writer = this.#beginWrite('shutdown')
     this.#isWriteEnded = true
     this.#probe?.drop()
+    this.#isEndPending = true
     this.#socket.end(() => {
+      this.#isEndPending = false
       this.#endWrite(writer, null, 'shutdown')
     })
     return writer.promise
@@ -356,7 +360,9 @@ export class SocketLink implements Source, Sink {
       this.#closed = resolve
     })
     if (ending.kind === 'failed' && this.#isTcp && !this.#socket.destroyed) {
-      this.#socket.resetAndDestroy()
+      // While an end is on its way libuv refuses to reset, and Node then never closes the descriptor.
+      if (this.#isEndPending) this.#socket.once('finish', () => this.#socket.resetAndDestroy())
+      else this.#socket.resetAndDestroy()
     } else this.#socket.destroy()
     return closed
   }

@@ -76,13 +76,21 @@ export async function bindUdp(
     local: { host: bound.address, port: parsePort(bound.port) },
     send: (bytes, peer) => {
       if (!isOpen || socket.getSendQueueCount() >= limits.packetsWaitingMax) return false
-      if (bytes.length > limits.packetBytesMax || isIp(peer.host) !== family) return false
-      socket.send(bytes, peer.port, peer.host, thrown => {
+      const to = addressFor(family, where.host, peer.host)
+      if (bytes.length > limits.packetBytesMax || to === null) return false
+      socket.send(bytes, peer.port, to, thrown => {
         if (thrown !== null) onFault(systemError(thrown, 'write'))
       })
       return true
     },
   }
+}
+
+/** How a socket of `family` names `host`; null if it cannot reach it. A socket on `::` serves both. */
+function addressFor(family: 4 | 6, bound: string, host: string): string | null {
+  const found = isIp(host)
+  if (found === family) return host
+  return found === 4 && bound === '::' ? `::ffff:${host}` : null
 }
 
 /**

@@ -68,7 +68,8 @@ const engine = await start(
   {
     protocols: { inbounds: [shout] },
     onEvent: event => {
-      if (event.kind === 'flow-ended') console.log(`flow #${String(event.record.id)} ended ${event.record.reason}`)
+      if (event.kind === 'flow-ended')
+        console.log(`flow #${String(event.record.id)} ended ${event.record.reason}`)
     },
   },
 )

@@ -14,7 +14,8 @@ function wayDrawing(): string {
     Object.entries(wayTable[from]).map(([event, to]) => `    ${from} --> ${to}: ${event}`),
   )
   const rows = wayStates.map(
-    state => `| ${state} | ${wayEvents.map(event => afterEvent(state, event) ?? '·').join(' | ')} |`,
+    state =>
+      `| ${state} | ${wayEvents.map(event => afterEvent(state, event) ?? '·').join(' | ')} |`,
   )
   return [
     '```mermaid',
@@ -35,9 +36,14 @@ function stageDrawing(): string {
   const arrows = Object.entries(flowStages).flatMap(([from, next]) =>
     next.map(to => `    ${from} --> ${to}`),
   )
-  return ['```mermaid', 'stateDiagram-v2', '    [*] --> accepting', ...arrows, '    over --> [*]', '```'].join(
-    '\n',
-  )
+  return [
+    '```mermaid',
+    'stateDiagram-v2',
+    '    [*] --> accepting',
+    ...arrows,
+    '    over --> [*]',
+    '```',
+  ].join('\n')
 }
 
 /** Puts `drawing` between the two marks called `name`. */
@@ -54,7 +60,9 @@ const before = await readFile(path, 'utf8')
 const after = withDrawing(withDrawing(before, 'way', wayDrawing()), 'flow', stageDrawing())
 if (process.argv.includes('--check')) {
   if (before !== after) {
-    process.stderr.write('docs/lifecycle.md is not what the tables say: node scripts/draw-states.ts\n')
+    process.stderr.write(
+      'docs/lifecycle.md is not what the tables say: node scripts/draw-states.ts\n',
+    )
     process.exitCode = 1
   }
 } else await writeFile(path, after)

@@ -1,8 +1,6 @@
 /** Bytes in every signature; `Buffer` stays inside `net/`, `tls/`, `http/` and `native/`. */
 export type Bytes = Uint8Array
 
-export const noBytes: Bytes = new Uint8Array(0)
-
 /**
  * What a pure decoder answers. `done`: the value and how many bytes it took from the front.
  * `need`: at least so many bytes more before it can say anything else.
@@ -44,12 +42,6 @@ export function concat(parts: readonly Bytes[]): Bytes {
 /** A copy with memory of its own, for what was only borrowed. */
 export function copyOf(bytes: Bytes): Bytes {
   return new Uint8Array(bytes)
-}
-
-export function equalBytes(a: Bytes, b: Bytes): boolean {
-  if (a.length !== b.length) return false
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
-  return true
 }
 
 const utf8 = new TextEncoder()

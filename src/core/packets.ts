@@ -97,8 +97,8 @@ export class PushedPackets implements PacketLink {
 
   receive(batch: Packet[]): Now<number> {
     if (this.#ending !== null) return endOf(this.#ending)
-    if (this.#waiting.length > 0) return this.#fill(batch)
     if (this.#wake !== null) throw coreError('busy')
+    if (this.#waiting.length > 0) return this.#fill(batch)
     return new Promise<void>(resolve => {
       this.#wake = resolve
     }).then(() => {
@@ -205,7 +205,8 @@ export function relayPackets(
 interface PacketWay {
   readonly from: PacketLink
   readonly to: PacketLink
-  readonly side: Side
+  readonly fromSide: Side
+  readonly toSide: Side
   readBytes: number
   writtenBytes: number
 }
@@ -229,8 +230,9 @@ class PacketRelay {
     this.#scope = scope
     this.#idleMs = idleMs
     this.#lastMs = scope.program.clock.now()
-    this.#up = { from: near, to: far, side: 'near', readBytes: 0, writtenBytes: 0 }
-    this.#down = { from: far, to: near, side: 'far', readBytes: 0, writtenBytes: 0 }
+    const bytes = { readBytes: 0, writtenBytes: 0 }
+    this.#up = { from: near, to: far, fromSide: 'near', toSide: 'far', ...bytes }
+    this.#down = { from: far, to: near, fromSide: 'far', toSide: 'near', ...bytes }
   }
 
   async run(): Promise<RelayRecord> {
@@ -240,13 +242,14 @@ class PacketRelay {
       else this.#finish('local', packetsError('idle'), 'idle')
     })
     timer.setAt(this.#lastMs + this.#idleMs)
-    this.#scope.onEnd(ending => {
+    const hook = this.#scope.onEnd(ending => {
       this.#finish('local', errorOf(ending))
     })
     this.#start(this.#up)
     this.#start(this.#down)
     await this.#over.promise
     timer.drop()
+    hook.drop()
     const ending = this.#why === null ? clean : failed(this.#why)
     await Promise.all([this.#up.from.scope.end(ending), this.#down.from.scope.end(ending)])
     return this.#record()
@@ -255,10 +258,10 @@ class PacketRelay {
   #start(way: PacketWay): void {
     this.#pump(way).then(
       () => {
-        this.#finish(way.side, null)
+        this.#finish(way.fromSide, null)
       },
       (thrown: unknown) => {
-        this.#finish(way.side, asError(thrown))
+        this.#finish(way.fromSide, asError(thrown))
       },
     )
   }
@@ -272,14 +275,20 @@ class PacketRelay {
       if (count === 0 || this.#isOver) return
       this.#lastMs = clock.now()
       for (let at = 0; at < count; at++) way.readBytes += batch[at]?.bytes.length ?? 0
-      const put = way.to.send(batch, count)
-      way.writtenBytes += put instanceof Promise ? await put : put
+      try {
+        const put = way.to.send(batch, count)
+        way.writtenBytes += put instanceof Promise ? await put : put
+      } catch (thrown) {
+        this.#finish(way.toSide, asError(thrown))
+        return
+      }
     }
   }
 
   #finish(side: Side, why: SluiceError | null, reason?: Reason): void {
     if (this.#isOver) {
-      if (why !== null) this.#laterFaults += 1
+      // What ends both links comes back from their pending calls: that is no other fault.
+      if (why !== null && why !== this.#why) this.#laterFaults += 1
       return
     }
     this.#isOver = true

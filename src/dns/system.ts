@@ -1,5 +1,5 @@
 import { Resolver as Cares } from 'node:dns/promises'
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import type { Scope } from '../core/scope.ts'
 import { netError } from '../net/errors.ts'
 import type { Resolver } from '../net/network.ts'
@@ -58,7 +58,7 @@ export class SystemResolver implements Resolver {
 
   async resolve(scope: Scope, name: string): Promise<readonly string[]> {
     const clock = scope.program.clock
-    const local = await this.#fromHosts(name, clock.now())
+    const local = this.#fromHosts(name, clock.now())
     if (local !== null) return local
     const known = this.#known.get(name)
     if (known !== undefined && known.untilMs > clock.now()) {
@@ -127,10 +127,10 @@ export class SystemResolver implements Resolver {
     this.#known.set(name, known)
   }
 
-  async #fromHosts(name: string, nowMs: number): Promise<readonly string[] | null> {
+  #fromHosts(name: string, nowMs: number): readonly string[] | null {
     if (nowMs >= this.#hostsUntilMs) {
       this.#hostsUntilMs = nowMs + hostsMs
-      this.#hosts = await readHosts(this.#hostsPath)
+      this.#hosts = readHosts(this.#hostsPath)
     }
     const found = this.#hosts.get(name)
     if (found !== undefined) return found
@@ -139,9 +139,10 @@ export class SystemResolver implements Resolver {
   }
 }
 
-async function readHosts(path: string): Promise<ReadonlyMap<string, readonly string[]>> {
+/** Read in place: a few microseconds, where the pool's threads may all be busy. */
+function readHosts(path: string): ReadonlyMap<string, readonly string[]> {
   try {
-    return parseHosts(await readFile(path, 'utf8'))
+    return parseHosts(readFileSync(path, 'utf8'))
   } catch {
     // A machine without a hosts file is in order.
     return new Map()

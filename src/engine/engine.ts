@@ -215,4 +215,4 @@ export class Engine {
 }
 
 /** How long flows may go on after a polite stop. */
-export const drainMsDefault = 10_000
+const drainMsDefault = 10_000

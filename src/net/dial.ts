@@ -7,12 +7,14 @@ import { isIp } from '../wire/address.ts'
 import { netError, systemError } from './errors.ts'
 import { pathOfHost } from './listen.ts'
 import type { Network } from './network.ts'
-import { SocketLink } from './socket-link.ts'
+import { highWaterBytes, SocketLink } from './socket-link.ts'
 
 /** RFC 8305 section 5: how long one attempt may take before the next address is tried beside it. */
 const attemptDelayMs = 250
 /** Addresses of one name that are tried at the most. */
 const addressesMax = 16
+/** Node hands the second one on to the stream; its types do not know that. */
+const socketOptions = { allowHalfOpen: true, readableHighWaterMark: highWaterBytes }
 
 export interface DialOptions {
   readonly connectTimeoutMs: number
@@ -136,7 +138,7 @@ class Attempts {
   }
 
   #attempt(address: string, resolve: (socket: net.Socket) => void, more: () => void): void {
-    const socket = new net.Socket({ allowHalfOpen: true })
+    const socket = new net.Socket(socketOptions)
     socket.pause()
     this.#open.add(socket)
     const held = this.#scope.hold('socket', `connecting ${address}`, () => {

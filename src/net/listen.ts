@@ -6,7 +6,7 @@ import type { Link } from '../core/link.ts'
 import type { Ending, Scope } from '../core/scope.ts'
 import { systemError } from './errors.ts'
 import type { Network } from './network.ts'
-import { SocketLink } from './socket-link.ts'
+import { highWaterBytes, SocketLink } from './socket-link.ts'
 
 /** Waiting connections the kernel keeps for us. */
 const backlog = 4_096
@@ -39,7 +39,12 @@ export async function listen(
   const path = pathOfHost(where.host)
   if (path?.startsWith('/') === true) await removeDeadSocket(path)
   const scope = owner.child('listener', formatEndpoint(where))
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true })
+  const server = net.createServer({
+    allowHalfOpen: true,
+    pauseOnConnect: true,
+    noDelay: true,
+    highWaterMark: highWaterBytes,
+  })
   const closed = Promise.withResolvers<void>()
   let isClosing = false
   const close = (): Promise<void> => {

@@ -27,6 +27,12 @@ export const defaultSocketOptions: SocketOptions = {
   halfCloseProbeMs: 15_000,
 }
 
+/**
+ * For the sockets beneath: a paused one stops reading with the first chunk that Node buffers. With more,
+ * small chunks below that mark and a full one on top made nearly two.
+ */
+export const highWaterBytes = 1
+
 /** How often a reset that waits looks at the kernel's queue. */
 const queuePollMs = 20
 
@@ -375,7 +381,7 @@ function sizeOf(parts: readonly Bytes[]): number {
 }
 
 /** Addresses as they are now; a UNIX socket has none. */
-export function pathOf(socket: net.Socket): { remote: Endpoint; local: Endpoint } {
+function pathOf(socket: net.Socket): { remote: Endpoint; local: Endpoint } {
   return {
     remote: endpointOf(socket.remoteAddress, socket.remotePort),
     local: endpointOf(socket.localAddress, socket.localPort),

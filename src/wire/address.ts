@@ -10,14 +10,13 @@ const addressTable = {
   'bad-endpoint': ['config', 'this is not host:port'],
   unencodable: ['bug', 'this host has no form on the wire'],
 } as const
-export const addressError: ErrorMaker<typeof addressTable> = errorArea('address', addressTable)
+const addressError: ErrorMaker<typeof addressTable> = errorArea('address', addressTable)
 
 /** Most bytes of a domain name (RFC 1035 2.3.4; also what the one length byte of SOCKS can say). */
 export const domainBytesMax = 255
 
 /** The address types of RFC 1928 section 5. */
-export const AddressType = { ipv4: 1, domain: 3, ipv6: 4 } as const
-export type AddressType = (typeof AddressType)[keyof typeof AddressType]
+const AddressType = { ipv4: 1, domain: 3, ipv6: 4 } as const
 
 /**
  * 4 or 6 when `host` is an IP address, else 0. IPv4 has four decimal parts without leading zeros

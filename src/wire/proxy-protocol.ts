@@ -26,7 +26,7 @@ const proxyTable = {
   'bad-checksum': ['peer', 'the checksum is wrong'],
   unencodable: ['bug', 'this header has no form on the wire'],
 } as const
-export const proxyError: ErrorMaker<typeof proxyTable> = errorArea('proxy-protocol', proxyTable)
+const proxyError: ErrorMaker<typeof proxyTable> = errorArea('proxy-protocol', proxyTable)
 
 /** An additional value of version 2, as it came. */
 export interface ProxyTlv {
@@ -54,11 +54,10 @@ export interface ProxyHeader extends ProxyEnds {
 }
 
 /** Bytes of a PROXY line with its CRLF. */
-export const proxyLineBytesMax = 107
+const proxyLineBytesMax = 107
 
 /** The types of TLV that this codec reads itself. */
-export const ProxyTlvType = { crc32c: 3, noop: 4 } as const
-export type ProxyTlvType = (typeof ProxyTlvType)[keyof typeof ProxyTlvType]
+const ProxyTlvType = { crc32c: 3, noop: 4 } as const
 
 const lineStart = latin1Bytes('PROXY ')
 const signature = latin1Bytes('\r\n\r\n\0\r\nQUIT\n')

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { Bench, type Origin, type Proxy } from '../support/proxy-bench.ts'
 import type { Client } from '../support/proxy-client.ts'
 import { expectRecord } from '../support/proxy-expect.ts'
+import { sha256 } from '../support/proxy-web.ts'
 
 /** In requests below: the origin, as `127.0.0.1:port`. */
 const at = 'ORIGIN'
@@ -424,6 +426,75 @@ describe('an HTTP proxy forwards a request once', () => {
     assert.equal((await far.readAll()).length, 0)
     assert.equal(two.clients.length, 0)
     expectRecord(await proxy.ended(), { target: `127.0.0.1:${String(one.port)}`, reason: 'clean' })
+  })
+})
+
+describe('an HTTP proxy passes on what an origin says', () => {
+  const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'
+  const long = `HTTP/1.1 200 OK\r\n${`X: ${'x'.repeat(1_000)}\r\n`.repeat(100)}\r\nbody`
+  const asItComes: readonly (readonly [what: string, said: string])[] = [
+    ['what is not HTTP at all', 'SSH-2.0-x\r\n\r\n'],
+    ['lines that end in LF alone', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'],
+    ['a head of 100 KB', long],
+    ['half a head', 'HTTP/1.1 200 OK\r\nContent-'],
+    [
+      'contradicting lengths',
+      'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok',
+    ],
+    ['nothing', ''],
+  ]
+  const changed: readonly (readonly [what: string, said: string, heard: string])[] = [
+    [
+      'a connection that would be kept',
+      'HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nok',
+      answered,
+    ],
+    [
+      'a hundred interim answers',
+      `${hints.repeat(100)}${answerOnce}`,
+      `${hints.repeat(100)}${answered}`,
+    ],
+    ['a second answer', `${answerOnce}${answerOnce}`, `${answered}${answerOnce}`],
+  ]
+  const all = [...asItComes.map(([what, said]) => [what, said, said] as const), ...changed]
+  for (const [what, said, heard] of all) {
+    for (const cut of ['at once', 'in single bytes'] as const) {
+      if (said === long && cut !== 'at once') continue
+      it(`${what}, sent ${cut}`, async () => {
+        await using bench = new Bench()
+        const { origin, client, proxy, send } = await setUp(bench)
+        send(`${get}\r\n`)
+        const far = await origin.accepted()
+        await far.readUntil('\r\n\r\n')
+        far.socket.setNoDelay(true)
+        if (cut === 'at once') far.send(said)
+        else for (const byte of Buffer.from(said)) await far.sent(Buffer.from([byte]))
+        far.end()
+        assert.equal((await client.readAll()).toString(), heard)
+        assert.equal(await client.over, 'end')
+        client.end()
+        expectRecord(await proxy.ended(), { reason: 'clean', stage: 'relaying' })
+      })
+    }
+  }
+})
+
+describe('an HTTP CONNECT', () => {
+  it('delivers data sent before its answer, after the answer', async () => {
+    await using bench = new Bench()
+    const origin = await bench.echo()
+    const proxy = await bench.proxy({ inbounds: [{ tag: 'in', protocol: 'mixed' }] })
+    const client = await bench.client(proxy.port())
+    const early = randomBytes(300_000)
+    const head = bytesOf(
+      `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\nContent-Length: 5\r\n\r\n`,
+      origin,
+    )
+    client.send(Buffer.concat([head, early]))
+    client.end()
+    assert.match(await client.readUntil('\r\n\r\n'), /^HTTP\/1\.1 200 [^\r\n]*\r\n\r\n$/)
+    assert.equal(sha256(await client.readAll()), sha256(early))
+    expectRecord(await proxy.ended(), { reason: 'clean', up: early.length, down: early.length })
   })
 })
 

@@ -124,6 +124,28 @@ describe('an inbound that accepts the PROXY protocol', () => {
     })
   }
 
+  it('names the source of a client that is refused, too', async () => {
+    await using bench = new Bench()
+    const accounts = [{ user: 'ann', pass: 'pass' }]
+    const proxy = await bench.proxy({
+      inbounds: [
+        { tag: 'in', protocol: 'mixed', settings: { auth: 'password', accounts }, ...sockopt },
+      ],
+    })
+    const client = await bench.client(proxy.port())
+    client.send(
+      'PROXY TCP4 192.0.2.1 192.0.2.2 5000 1\r\nGET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n',
+    )
+    assert.match((await client.readAll()).toString(), /^HTTP\/1\.1 407 /)
+    client.end()
+    expectRecord(await proxy.ended(), {
+      source: '192.0.2.1:5000',
+      stage: 'accepting',
+      reason: 'refused',
+      code: 'http.not-authenticated',
+    })
+  })
+
   it('resets a connection whose header is cut off by an end or by the deadline', async () => {
     await using bench = new Bench()
     const clock = new JumpingClock()

@@ -601,6 +601,29 @@ describe('field report 5: the relay that cut, leaked or lied', () => {
     }
   })
 
+  it('R19 passes the end on after the last byte, read ahead or not, however slow that is', async () => {
+    for (const isAhead of [true, false]) {
+      const bed = new Bed()
+      bed.far.sink.isQuick = false
+      bed.start()
+      const behind = new HandSource()
+      behind.give(null)
+      if (isAhead) bed.near.source.give(new Moved(behind, [utf8Bytes('one'), utf8Bytes('two')]))
+      else bed.near.source.give('one', 'two', null)
+      for (const done of ['', 'one']) {
+        await bed.pass(1_000)
+        assert.equal(bed.far.sink.taken, done)
+        assert(!bed.calls.includes('far end'))
+        bed.far.sink.accept()
+      }
+      await bed.pass()
+      assert.deepEqual(bed.calls, ['far write 3', 'far write 3', 'far end'])
+      assert.equal(bed.far.sink.taken, 'onetwo')
+      bed.far.source.give(null)
+      assert.equal((await bed.over()).reason, 'clean')
+    }
+  })
+
   it('R20 is over in the turn in which both have ended without a byte', async () => {
     const bed = new Bed()
     bed.start()
@@ -759,6 +782,29 @@ describe('field report 5: the relay that cut, leaked or lied', () => {
     const record = await bed.over()
     assert.deepEqual([record.reason, record.side, record.call], ['reset', 'far', 'write'])
     assert.deepEqual([bed.near.end, bed.far.end], ['failed', 'failed'])
+  })
+
+  it('names the first failure in its record, and only counts the later ones', async () => {
+    const bed = new Bed()
+    bed.start()
+    bed.far.sink.fault = resetBy('far', 'write')
+    bed.near.source.give('req')
+    await bed.pass(10)
+    bed.far.source.give('x', simError('injected', { system: 'EIO', call: 'read' }))
+    await bed.pass(10)
+    void bed.flow.end(failed(killed))
+    const { reason, side, call, system, code, laterFaults } = await bed.over()
+    assert.deepEqual(
+      { reason, side, call, system, code, laterFaults },
+      {
+        reason: 'reset',
+        side: 'far',
+        call: 'write',
+        system: 'ECONNRESET',
+        code: 'sim.peer-reset',
+        laterFaults: 1,
+      },
+    )
   })
 
   it('tells a held end within its grace when the link does not let it out', async () => {

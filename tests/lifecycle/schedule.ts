@@ -11,7 +11,7 @@ import {
 } from '../../src/testing/index.ts'
 
 /** Short times, so that every timer has its turn within a schedule. */
-export const policy: RelayPolicy = {
+const policy: RelayPolicy = {
   connIdleMs: 2_000,
   halfCloseIdleMs: 1_500,
   writeStallMs: 1_800,
@@ -34,7 +34,7 @@ export interface Outcome {
 }
 
 /** A schedule drawn from a seed. A third of them is gentle; the others reset, stall and fall silent. */
-export function drawSchedule(random: Random): Schedule {
+function drawSchedule(random: Random): Schedule {
   const isGentle = random.chance(0.34)
   return { near: drawSide(random, isGentle), far: drawSide(random, isGentle), isGentle }
 }
@@ -78,7 +78,7 @@ export async function play(
   return { ...(await playSchedule(sim, schedule, onStep)), schedule }
 }
 
-export async function playSchedule(
+async function playSchedule(
   sim: Simulation,
   schedule: Schedule,
   onStep: StepListener | null = null,

@@ -5,6 +5,7 @@ import { withChildEngine } from '../support/child-engine.ts'
 import { httpConnect, socks5Connect, socks5Greeting, type Way, ways } from '../support/clients.ts'
 import { Peer, type PeerConn } from '../support/peer.ts'
 import { becomes } from '../support/resources.ts'
+import { spySockets } from '../support/sockets.ts'
 import { type Target, withEngine } from '../support/tunnel.ts'
 import {
   checkRecord,
@@ -93,9 +94,13 @@ scenario(
     const target = await fullListener()
     const connectTimeoutMs = 500
     await withEngine({ target, connectTimeoutMs }, async tunnel => {
+      using spy = spySockets()
       const client = await peer.connect(tunnel.port())
-      const filled = await client.fill(up, 100)
-      assert.ok(filled.sent > 0)
+      const filled = await client.fill(up, 100, { step: 1_000 })
+      const [near] = spy.accepted
+      assert.ok(near !== undefined && near.bytesRead > 0)
+      assert.ok(near.bytesRead <= 2 * 65_536, `${String(near.bytesRead)} bytes are kept`)
+      assert.ok(filled.sent > near.bytesRead, 'the others wait in the kernel')
       const read = await client.read()
       assert.equal(checkReset(read), 0)
       checkTook(read.at - client.at, connectTimeoutMs - 5, connectTimeoutMs, 'the dial')
@@ -153,13 +158,15 @@ for (const free of [0, 1, 2]) {
     'R44',
     async t => {
       const limit = `--nofile=${String(descriptorsMax)}:${String(descriptorsMax)}`
-      if (spawnSync('prlimit', [limit, 'true']).status !== 0) {
+      const limited = ['prlimit', limit] as const
+      const [program, ...args] = [...limited, 'true']
+      if (spawnSync(program, args).status !== 0) {
         assert.notEqual(process.env['CI'], 'true', 'prlimit is needed')
         t.skip('no prlimit here')
         return
       }
       const target = await peer.listen()
-      await withChildEngine({ target }, ['prlimit', limit], async engine => {
+      await withChildEngine({ target }, limited, async engine => {
         // With everything that is opened only once already open.
         await pass()
         assert.ok((await engine.do('exhaust', free)) > 0)

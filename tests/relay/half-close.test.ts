@@ -18,7 +18,7 @@ for (const way of ways) {
 
   for (const [id, waitMs] of [
     ['R01', 300],
-    ['R02', 1_200],
+    ['R02', way === 'tunnel' ? 2_000 : 1_100],
   ] as const) {
     scenario(
       id,

@@ -47,7 +47,7 @@ export class ChildEngine implements AsyncDisposable {
 
   /** `through` begins the command line, as `['ip', 'netns', 'exec', 'NAME']`. */
   static async start(options: ChildOptions, through: readonly string[] = []): Promise<ChildEngine> {
-    const [command = '', ...args] = [...through, process.execPath, program]
+    const [command, ...args] = [...through, process.execPath, program]
     const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const
     const engine = new ChildEngine(spawn(command, args, { stdio: [...stdio] }))
     try {

@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
-import { becomes } from './resources.ts'
+import { becomes, connectionsIn, memoryInUse, type TcpState } from './resources.ts'
 import { footprint, startTunnel, type Tunnel, type TunnelOptions } from './tunnel.ts'
 
 export type ChildOptions = Pick<
@@ -25,8 +25,9 @@ export interface ChildCommands {
   ledger(): string[]
   flows(): number
   stop(graceMs: number): Stopped
-  /** Resident bytes. */
-  memory(): number
+  memory(): ReturnType<typeof memoryInUse>
+  /** As `connectionsIn`, in the network of that process. */
+  connections(state: TcpState): string[]
   /** Takes every descriptor but so many; gives how many it took. */
   exhaust(left: number): number
   /** Gives them back. */
@@ -75,7 +76,8 @@ const commands: { [K in ChildCommand]: Run<K> } = {
     await becomes(() => footprint() === before, 2_000)
     return { left, bugs: engine().engine.bugs.map(String), before, after: footprint() }
   },
-  memory: () => process.memoryUsage.rss(),
+  memory: memoryInUse,
+  connections: connectionsIn,
   exhaust: left => {
     try {
       for (;;) taken.push(openSync(devNull, 'r'))

@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 
+const ipProgram = 'ip'
 const prefix = 'sluice-test-'
 const open = new Set<Namespace>()
 let lastNumber = 0
@@ -23,13 +24,13 @@ export class Namespace implements Disposable {
     const namespace = new Namespace(`${prefix}${String(process.pid)}-${String(lastNumber)}`)
     ip('netns', 'add', namespace.name)
     open.add(namespace)
-    namespace.run('ip', 'link', 'set', 'lo', 'up')
+    namespace.run(ipProgram, 'link', 'set', 'lo', 'up')
     return namespace
   }
 
   /** What a command line begins with that is to run in here. */
   get through(): readonly string[] {
-    return ['ip', 'netns', 'exec', this.name]
+    return [ipProgram, 'netns', 'exec', this.name]
   }
 
   run(...command: readonly string[]): string {
@@ -49,17 +50,6 @@ export class Namespace implements Disposable {
     for (const rule of rules) this.run('nft', `add rule inet drops in ${rule} drop`)
   }
 
-  /** Sockets in here, as `SYN-SENT 10.0.0.1:1234 10.0.0.2:80`; those in TIME-WAIT are left out. */
-  sockets(): string[] {
-    return this.run('ss', '-Htan')
-      .split('\n')
-      .map(line => {
-        const [state = '', , , local = '', remote = ''] = line.trim().split(/\s+/)
-        return `${state} ${local} ${remote}`
-      })
-      .filter(line => line.trim() !== '' && !line.startsWith('TIME-WAIT'))
-  }
-
   [Symbol.dispose](): void {
     if (open.delete(this)) remove(this.name)
   }
@@ -68,13 +58,25 @@ export class Namespace implements Disposable {
 /** Joins two namespaces by a wire; gives the address of each end. */
 export function wire(one: Namespace, other: Namespace): { one: string; other: string } {
   const addresses = { one: '10.98.0.1', other: '10.98.0.2' }
-  one.run('ip', 'link', 'add', 'wire', 'type', 'veth', 'peer', 'name', 'wire', 'netns', other.name)
+  one.run(
+    ipProgram,
+    'link',
+    'add',
+    'wire',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'wire',
+    'netns',
+    other.name,
+  )
   for (const [namespace, address] of [
     [one, addresses.one],
     [other, addresses.other],
   ] as const) {
-    namespace.run('ip', 'address', 'add', `${address}/24`, 'dev', 'wire')
-    namespace.run('ip', 'link', 'set', 'wire', 'up')
+    namespace.run(ipProgram, 'address', 'add', `${address}/24`, 'dev', 'wire')
+    namespace.run(ipProgram, 'link', 'set', 'wire', 'up')
   }
   return addresses
 }
@@ -91,9 +93,8 @@ function look(): string | null {
   if (process.platform !== 'linux') return 'namespaces are of Linux'
   if (process.getuid?.() !== 0) return 'not root: no network namespaces'
   for (const [program, option] of [
-    ['ip', '-V'],
+    [ipProgram, '-V'],
     ['nft', '-v'],
-    ['ss', '-V'],
     ['sysctl', '--version'],
   ] as const) {
     if (spawnSync(program, [option]).status !== 0) return `no ${program} here`
@@ -108,11 +109,11 @@ function look(): string | null {
 }
 
 function ip(...args: readonly string[]): string {
-  return execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  return execFileSync(ipProgram, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
 function remove(name: string): void {
-  spawnSync('ip', ['netns', 'delete', name])
+  spawnSync(ipProgram, ['netns', 'delete', name])
 }
 
 /** Removes what a test left whose process was killed. */

@@ -12,7 +12,7 @@ export interface ReadResult {
   readonly head: Buffer
   /** Every byte was the one that stands there in the pattern that was named. */
   readonly isRight: boolean
-  /** When the first byte was there; null: none came. On the scale of `nowMs`. */
+  /** When the first byte was there; null: none came. */
   readonly firstAt: number | null
   readonly at: number
 }
@@ -50,11 +50,6 @@ export interface SendOptions {
 export interface BufferOptions {
   readonly receiveBuffer?: number
   readonly sendBuffer?: number
-}
-
-/** Milliseconds of the machine's monotonic clock, the same in every process. */
-export function nowMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6
 }
 
 type Answer = Readonly<Record<string, unknown>>
@@ -98,7 +93,7 @@ export class Peer implements AsyncDisposable {
 
   /** `through` begins the command line, as `['ip', 'netns', 'exec', 'NAME']`. */
   static start(through: readonly string[] = []): Peer {
-    const [command = '', ...args] = [...through, 'python3', '-u', program]
+    const [command, ...args] = [...through, 'python3', '-u', program]
     return new Peer(spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] }))
   }
 

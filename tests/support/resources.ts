@@ -1,5 +1,7 @@
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 /** What the descriptors of this process are. */
 export interface Descriptors {
@@ -42,6 +44,23 @@ export function activeResources(): Readonly<Record<string, number>> {
   return counts
 }
 
+/** A state of the kernel's table of TCP connections. */
+export type TcpState = 'SYN-SENT' | 'TIME-WAIT'
+const tcpStates: Readonly<Record<TcpState, string>> = { 'SYN-SENT': '02', 'TIME-WAIT': '06' }
+
+/** The IPv4 connections of this machine, or of this process's namespace, as `local port>remote port`. */
+export function connectionsIn(state: TcpState): string[] {
+  const rows = readFileSync('/proc/net/tcp', 'latin1').trim().split('\n').slice(1)
+  return rows.flatMap(row => {
+    const [, local = '', remote = '', at] = row.trim().split(/\s+/)
+    return at === tcpStates[state] ? [`${portOf(local)}>${portOf(remote)}`] : []
+  })
+}
+
+function portOf(address: string): string {
+  return String(Number.parseInt(address.split(':')[1] ?? '', 16))
+}
+
 const pollMs = 5
 
 /** Waits until `holds`, looking again and again; false when that took longer than `limitMs`. */
@@ -65,4 +84,21 @@ export async function within<T>(work: Promise<T>, limitMs: number, what: string)
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** The bytes that this process still holds once the collector has run, and its resident ones. */
+export function memoryInUse(): { readonly kept: number; readonly resident: number } {
+  collectGarbage()
+  const { heapUsed, external, rss } = process.memoryUsage()
+  return { kept: heapUsed + external, resident: rss }
+}
+
+let collector: unknown
+/** Runs the collector. */
+export function collectGarbage(): void {
+  if (collector === undefined) {
+    setFlagsFromString('--expose-gc')
+    collector = runInNewContext('gc')
+  }
+  if (typeof collector === 'function') collector()
 }

@@ -1,8 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import net from 'node:net'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
-import { becomes } from './resources.ts'
+import { becomes, collectGarbage } from './resources.ts'
 
 /** Node's sockets that were accepted or dialled in this process since the call. */
 export interface SocketSpy extends Disposable {
@@ -61,10 +59,8 @@ export function watchSockets(): {
       refs = spy.sockets.map(socket => new WeakRef(socket))
       spy[Symbol.dispose]()
       if (refs.length !== count) return false
-      setFlagsFromString('--expose-gc')
-      const collect: unknown = runInNewContext('gc')
       return becomes(() => {
-        if (typeof collect === 'function') collect()
+        collectGarbage()
         return refs.every(ref => ref.deref() === undefined)
       })
     },

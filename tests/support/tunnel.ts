@@ -39,7 +39,7 @@ const firstStandIn = 20_000
  * A whole configuration: `dokodemo-door` inbounds that lead to given places, `socks`, `http` and
  * `mixed` inbounds with their own names as tags, each on a port that the system chooses.
  */
-export function tunnelConfig(options: TunnelOptions = {}): SluiceConfig {
+function tunnelConfig(options: TunnelOptions = {}): SluiceConfig {
   const tunnels = { tunnel: options.target ?? nobody, ...options.tunnels }
   let standIn = firstStandIn
   const place = (): { listen: string; port: number } => {
@@ -127,7 +127,7 @@ export class Heard {
 }
 
 /** The ledger in lines, without ages. */
-export function ledgerLines(rows: readonly LedgerRow[]): string[] {
+function ledgerLines(rows: readonly LedgerRow[]): string[] {
   return rows.map(({ kind, name, depth, state, note }) =>
     `${'  '.repeat(depth)}${kind} ${name} ${state} ${note}`.trimEnd(),
   )
@@ -174,25 +174,34 @@ export async function startTunnel(options: TunnelOptions = {}): Promise<Tunnel> 
 /**
  * Runs `body` with an engine and then looks at what is left: every flow over, one record each and all
  * of them taken by `body`, the ledger as it was, no fault, no broken invariant, nothing after the
- * stop, and the process as it was before.
+ * stop, and the process as it was before. With `isAlone: false` the process is left to the caller,
+ * because other tests run in it at the same time.
  */
 export async function withEngine(
-  options: TunnelOptions,
+  { isAlone = true, ...options }: TunnelOptions & { readonly isAlone?: boolean },
   body: (tunnel: Tunnel) => Promise<void>,
 ): Promise<void> {
-  const before = footprint()
-  const tunnel = await startTunnel(options)
-  const { engine, heard } = tunnel
-  try {
-    await body(tunnel)
-    await becomes(() => engine.flows === 0)
-    assert.deepEqual(tunnel.ledger(), tunnel.rest, 'the ledger is as it was before')
-  } catch (thrown) {
-    await engine.abort()
-    throw thrown
+  const check = async (): Promise<void> => {
+    const tunnel = await startTunnel(options)
+    const { engine, heard } = tunnel
+    try {
+      await body(tunnel)
+      await becomes(() => engine.flows === 0)
+      assert.deepEqual(tunnel.ledger(), tunnel.rest, 'the ledger is as it was before')
+    } catch (thrown) {
+      await engine.abort()
+      throw thrown
+    }
+    assert.equal(await engine.abort(), 0, 'rows left after the stop')
+    checkHeard(heard, engine.bugs.map(String))
   }
-  assert.equal(await engine.abort(), 0, 'rows left after the stop')
-  checkHeard(heard, engine.bugs.map(String))
+  await (isAlone ? leavingNothing(check) : check())
+}
+
+/** Runs `body`, after which the process must have the descriptors and the like that it had before. */
+async function leavingNothing(body: () => Promise<void>): Promise<void> {
+  const before = footprint()
+  await body()
   await becomes(() => footprint() === before, 2_000)
   assert.equal(footprint(), before, 'the process is as it was before')
 }

@@ -168,13 +168,20 @@ class SocksHandler implements InboundHandler {
     user: string | null,
     context: AcceptContext,
   ): Promise<Accepted> {
-    const udp = await udpAssociate(context.scope, halves.path, request.target, this.#options.ip)
-    return {
-      request: { ...requestOf('udp', request.target, user, halves), target: null },
-      link: halves.join(),
-      packets: udp.packets,
-      open: given => say(given, encodeReply5(Socks5Reply.succeeded, udp.bound)),
-      refuse: refuse5,
+    try {
+      const { path } = halves
+      const udp = await udpAssociate(context.scope, path, request.target, this.#options.ip)
+      return {
+        request: { ...requestOf('udp', request.target, user, halves), target: null },
+        link: halves.join(),
+        packets: udp.packets,
+        open: given => say(given, encodeReply5(Socks5Reply.succeeded, udp.bound)),
+        refuse: refuse5,
+      }
+    } catch (thrown) {
+      // No socket for the datagrams, or a control connection that has no address to put one on.
+      const why = asError(thrown)
+      return context.refuse(halves, encodeReply5(socks5ReplyFor(why)), why)
     }
   }
 }

@@ -38,7 +38,7 @@ const socksTable = {
 export const socksError: ErrorMaker<typeof socksTable> = errorArea('socks', socksTable)
 
 /** Most bytes of the user id of SOCKS4, which itself has no length and no limit. */
-export const socksUserBytesMax = 255
+const socksUserBytesMax = 255
 
 /** RFC 1928 section 3; `none` is the answer "no acceptable methods". */
 export const SocksMethod = { open: 0, gssapi: 1, password: 2, none: 0xff } as const

@@ -44,6 +44,7 @@ export interface RelayRecord {
 
 /** The reason that a failure stands for when nobody knows better. */
 export function reasonOf(why: SluiceError): Reason {
+  if (why.call === 'resolve') return 'error'
   if (why.system === 'ETIMEDOUT') return why.call === 'connect' ? 'connect-timeout' : 'keepalive'
   if (why.system === 'ECONNRESET' || why.system === 'EPIPE') return 'reset'
   if (why.blame === 'stopped') return 'stopped'

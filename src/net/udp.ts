@@ -77,7 +77,7 @@ export async function bindUdp(
     send: (bytes, peer) => {
       if (!isOpen || socket.getSendQueueCount() >= limits.packetsWaitingMax) return false
       const to = addressFor(family, where.host, peer.host)
-      if (bytes.length > limits.packetBytesMax || to === null) return false
+      if (bytes.length > limits.packetBytesMax || to === null || peer.port === 0) return false
       socket.send(bytes, peer.port, to, thrown => {
         if (thrown !== null) onFault(systemError(thrown, 'write'))
       })
@@ -168,11 +168,18 @@ export class UdpLink implements PacketLink {
     for (let at = 0; at < count; at++) {
       const packet = batch[at]
       if (packet === undefined) break
-      const socket = await this.#socketFor(packet.peer.host)
+      const socket = await this.#socketFor(packet.peer.host).catch(() => this.#unusable())
       if (socket?.send(packet.bytes, packet.peer) === true) taken += packet.bytes.length
       else this.#dropped += 1
     }
     return taken
+  }
+
+  /** A family that this machine does not have costs its datagrams, not the association. */
+  #unusable(): null {
+    if (this.#ending !== null) throw errorOf(this.#ending)
+    this.#faults += 1
+    return null
   }
 
   async #socketFor(host: string): Promise<UdpSocket | null> {

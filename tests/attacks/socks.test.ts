@@ -378,8 +378,7 @@ describe('SOCKS serves', () => {
     })
   })
 
-  const mistaken = 'flow-record.ts: reasonOf takes any ECONNREFUSED for a refusal of the target'
-  it('a name server that refuses by a record that says error', { todo: mistaken }, async () => {
+  it('a name server that refuses by a record that says error', async () => {
     await using bench = new Bench()
     const refusedByDns = netError('resolve', { call: 'resolve', system: 'ECONNREFUSED' })
     const proxy = await bench.proxy({

@@ -74,7 +74,7 @@ class FreedomHandler implements OutboundHandler {
     const { network, sendThrough } = this.#context
     const name = request.target === null ? 'any' : request.target.host
     return Promise.resolve(
-      new ResolvingPackets(new UdpLink(scope, name, sendThrough), network.resolver),
+      new ResolvingPackets(new UdpLink(scope, name, sendThrough), network.resolver, request.target),
     )
   }
 }

@@ -20,13 +20,16 @@ export class ResolvingPackets implements PacketLink {
   readonly addresses: 'per-packet' = 'per-packet' as const
   readonly bytesMax: number
   readonly #below: PacketLink
+  readonly #only: Endpoint | null
   readonly #resolver: Resolver
   /** The address of a name, or the datagrams that wait for it. */
   readonly #names = new Map<string, string | Packet[]>()
   #waiting = 0
   #dropped = 0
 
-  constructor(below: PacketLink, resolver: Resolver) {
+  /** With `only` nobody but that target is heard: the flow was made for it alone. */
+  constructor(below: PacketLink, resolver: Resolver, only: Endpoint | null) {
+    this.#only = only
     this.#below = below
     this.#resolver = resolver
     this.scope = below.scope
@@ -39,7 +42,29 @@ export class ResolvingPackets implements PacketLink {
   }
 
   receive(batch: Packet[]): Now<number> {
-    return this.#below.receive(batch)
+    return this.#only === null ? this.#below.receive(batch) : this.#receiveFrom(this.#only, batch)
+  }
+
+  async #receiveFrom(only: Endpoint, batch: Packet[]): Promise<number> {
+    for (;;) {
+      const count = await this.#below.receive(batch)
+      if (count === 0) return 0
+      const address = this.#names.get(only.host) ?? only.host
+      let kept = 0
+      for (let at = 0; at < count; at++) {
+        const packet = batch[at]
+        const place = batch[kept]
+        if (packet === undefined || place === undefined) break
+        if (packet.peer.port !== only.port || packet.peer.host !== address) {
+          this.#dropped += 1
+          continue
+        }
+        place.bytes = packet.bytes
+        place.peer = packet.peer
+        kept += 1
+      }
+      if (kept > 0) return kept
+    }
   }
 
   async send(batch: readonly Packet[], count: number): Promise<number> {

@@ -232,6 +232,9 @@ export class Halves {
   join(path: Path = this.path): Link {
     if (this.#isJoined) throw coreError('spent')
     this.#isJoined = true
+    const { source, sink } = this
+    this.source = spentSource
+    this.sink = spentSink
     const body = this.#body
     const named: LinkBody = {
       path,
@@ -240,8 +243,23 @@ export class Halves {
         body.onGone(listener)
       },
     }
-    return new Link(path === body.path ? body : named, this.source, this.sink)
+    return new Link(path === body.path ? body : named, source, sink)
   }
+}
+
+const spent = (): never => {
+  throw coreError('spent')
+}
+/** What stands in the place of halves that were given on. */
+const spentSource: Source = { read: spent, cancel: spent }
+const spentSink: Sink = {
+  write: spent,
+  flush: spent,
+  closeWrite: spent,
+  reset: spent,
+  ends: 'half',
+  resets: 'plain',
+  waitingBytes: 0,
 }
 
 /**

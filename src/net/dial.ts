@@ -46,11 +46,21 @@ export async function dial(
   try {
     const socket = await race(network, scope, target, options)
     timer.drop()
-    return SocketLink.over(socket, owner, 'far', network.sendQueue, network.socket)
+    return linkOver(socket, network, owner)
   } catch (thrown) {
     throw asError(thrown)
   } finally {
     await scope.end(clean)
+  }
+}
+
+/** The owner may have ended between the connect and now; then the socket has nobody else. */
+function linkOver(socket: net.Socket, network: Network, owner: Scope): Link {
+  try {
+    return SocketLink.over(socket, owner, 'far', network.sendQueue, network.socket)
+  } catch (thrown) {
+    socket.destroy()
+    throw thrown
   }
 }
 

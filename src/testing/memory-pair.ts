@@ -17,6 +17,8 @@ class Lane {
   size = 0
   hasEnd = false
   fault: SluiceError | null = null
+  /** Whoever reads wants no more of it: what is written is dropped. */
+  isDropping = false
   reader: (() => void) | null = null
   writer: (() => void) | null = null
 
@@ -181,6 +183,7 @@ class MemoryEnd implements Source, Sink {
   }
 
   #place(parts: readonly Bytes[]): void {
+    if (this.#out.isDropping) return
     // Bytes that meet on the way arrive together: where one write ended cannot be seen.
     const waiting = this.#out.chunks.splice(0)
     const whole = concat([...waiting, ...parts.map(copyOf)])
@@ -219,7 +222,29 @@ class MemoryEnd implements Source, Sink {
   }
 
   cancel(why: SluiceError): void {
-    void this.#scope.end(failed(why))
+    if (this.#in.isDropping || this.#hasEnd || this.#ending !== null) return
+    this.#in.isDropping = true
+    this.#in.chunks.length = 0
+    this.#in.size = 0
+    this.#in.wake()
+    const timer = this.#scope.timer('cancel', () => {
+      void this.#scope.end(failed(why))
+    })
+    timer.setAfter(limits.cancelDropMs)
+    this.#dropToEnd()
+  }
+
+  /** Waits for the peer's end; everything before it is dropped. */
+  #dropToEnd(): void {
+    if (this.#ending !== null) return
+    if (this.#in.hasEnd) {
+      this.#hasEnd = true
+      this.#endIfOver()
+    } else {
+      this.#in.reader = () => {
+        this.#dropToEnd()
+      }
+    }
   }
 
   reset(why: SluiceError, after?: { readonly graceMs: number }): void {

@@ -4,7 +4,13 @@
  */
 import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
-import { becomes, connectionsIn, memoryInUse, type TcpState } from './resources.ts'
+import {
+  becomes,
+  connectionsIn,
+  type MemoryInUse,
+  memoryInUse,
+  type TcpState,
+} from './resources.ts'
 import { footprint, startTunnel, type Tunnel, type TunnelOptions } from './tunnel.ts'
 
 export type ChildOptions = Pick<
@@ -25,7 +31,7 @@ export interface ChildCommands {
   ledger(): string[]
   flows(): number
   stop(graceMs: number): Stopped
-  memory(): ReturnType<typeof memoryInUse>
+  memory(): MemoryInUse
   /** As `connectionsIn`, in the network of that process. */
   connections(state: TcpState): string[]
   /** Takes every descriptor but so many; gives how many it took. */

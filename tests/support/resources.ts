@@ -86,11 +86,20 @@ export async function within<T>(work: Promise<T>, limitMs: number, what: string)
   }
 }
 
-/** The bytes that this process still holds once the collector has run, and its resident ones. */
-export function memoryInUse(): { readonly kept: number; readonly resident: number } {
-  collectGarbage()
+/** The bytes that this process holds once the collector has run, and its resident ones. */
+export async function memoryInUse(): Promise<MemoryInUse> {
+  // What was freed is counted as such only some turns later.
+  for (let round = 0; round < 4; round++) {
+    collectGarbage()
+    await sleep(pollMs)
+  }
   const { heapUsed, external, rss } = process.memoryUsage()
   return { kept: heapUsed + external, resident: rss }
+}
+
+export interface MemoryInUse {
+  readonly kept: number
+  readonly resident: number
 }
 
 let collector: unknown

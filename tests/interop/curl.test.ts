@@ -78,10 +78,13 @@ describe('curl', () => {
         target: targetOf(way, port),
         outbound: 'direct',
         stage: 'relaying',
-        reason: 'clean',
       }
+      // A TLS client that closes with an alert unread resets the connection by that, after all was said.
+      const endsWell = ({ reason, side }: FlowRecord): boolean =>
+        reason === 'clean' || (isSecure && reason === 'reset' && side === 'near')
       const downRecord = await proxy.ended()
       expectRecord(downRecord, expected)
+      assert(endsWell(downRecord), JSON.stringify(downRecord))
       assertAbout(downRecord.down.written, bigBytes.length)
       assertAbout(downRecord.up.written, 0)
 
@@ -94,6 +97,7 @@ describe('curl', () => {
       )
       const upRecord = await proxy.ended()
       expectRecord(upRecord, expected)
+      assert(endsWell(upRecord), JSON.stringify(upRecord))
       assertAbout(upRecord.up.written, bigBytes.length)
       assertAbout(upRecord.down.written, 0)
     })

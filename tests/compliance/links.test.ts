@@ -1,11 +1,6 @@
-import type { Scope } from '../../src/core/scope.ts'
-import type { Link } from '../../src/core/link.ts'
-import { parsePort } from '../../src/core/endpoint.ts'
-import { dial } from '../../src/net/dial.ts'
-import { listen } from '../../src/net/listen.ts'
-import { network } from '../../src/net/network.ts'
 import { memoryPair } from '../../src/testing/index.ts'
 import { linkCompliance, type Pair } from './links.ts'
+import { shippedLinks } from './protocols.ts'
 import { ToyLayer } from './toy-layer.ts'
 import { ToyMux } from './toy-mux.ts'
 
@@ -20,13 +15,7 @@ linkCompliance({
   },
 })
 
-linkCompliance({
-  name: 'a TCP socket (portable plane)',
-  ends: 'half',
-  resets: 'plain',
-  underWayMax: 40_000_000,
-  make: socketPair,
-})
+for (const candidate of shippedLinks) linkCompliance(candidate)
 
 linkCompliance({
   name: 'a toy layer that can be left',
@@ -59,18 +48,3 @@ linkCompliance({
     return Promise.resolve(pair)
   },
 })
-
-async function socketPair(root: Scope): Promise<Pair> {
-  const noNames = { resolve: () => Promise.reject(new Error('no names here')) }
-  const net4 = network(noNames)
-  const accepted = Promise.withResolvers<Link>()
-  const where = { host: '127.0.0.1', port: parsePort(0) }
-  const listener = await listen(net4, root, where, {
-    onLink: accepted.resolve,
-    onFault: accepted.reject,
-  })
-  const far = await dial(net4, root, listener.local, { connectTimeoutMs: 5_000 })
-  const near = await accepted.promise
-  await listener.stop()
-  return { near, far }
-}

@@ -61,17 +61,18 @@ export function prefixed(bytes: Bytes, source: Source): Source {
 }
 
 class Prefixed implements Source {
-  readonly #bytes: Bytes
+  #bytes: Bytes | null
   readonly #below: Source
-  #isSpent = false
   constructor(bytes: Bytes, below: Source) {
     this.#bytes = bytes
     this.#below = below
   }
   read(): Moved<Source> {
-    if (this.#isSpent) throw coreError('spent')
-    this.#isSpent = true
-    return new Moved(this.#below, [this.#bytes])
+    const bytes = this.#bytes
+    if (bytes === null) throw coreError('spent')
+    // Whoever holds the link may hold this for as long as it lives; the bytes need not stay so long.
+    this.#bytes = null
+    return new Moved(this.#below, [bytes])
   }
   cancel(why: SluiceError): void {
     this.#below.cancel(why)
@@ -84,9 +85,8 @@ class Prefixed implements Source {
  * noticed while a dial runs.
  */
 export class ReadAhead implements Source {
-  readonly #leftover: readonly Bytes[]
+  #leftover: readonly Bytes[] | null
   readonly #next: AwaitedRead
-  #isSpent = false
   /** `onFault` hears at once when the read fails; the failure is thrown to the reader too. */
   constructor(below: Source, onFault: (why: unknown) => void) {
     const leftover: Bytes[] = []
@@ -104,10 +104,11 @@ export class ReadAhead implements Source {
     this.#next = new AwaitedRead(first, at)
   }
   read(): Now<Bytes | null | Moved<Source>> {
-    if (this.#leftover.length === 0) return this.#next.read()
-    if (this.#isSpent) throw coreError('spent')
-    this.#isSpent = true
-    return new Moved(this.#next, this.#leftover)
+    const leftover = this.#leftover
+    if (leftover === null) throw coreError('spent')
+    if (leftover.length === 0) return this.#next.read()
+    this.#leftover = null
+    return new Moved(this.#next, leftover)
   }
   cancel(why: SluiceError): void {
     this.#next.cancel(why)

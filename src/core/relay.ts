@@ -52,6 +52,8 @@ class Way {
   source: Source
   sink: Sink
   state: WayState = 'open'
+  /** What was read last and is not written yet; null: nothing, or the end. */
+  hand: Bytes | null | Moved<Source> = null
   readBytes = 0
   writtenBytes = 0
   /** When a byte was last read or taken. */
@@ -158,33 +160,40 @@ export class Relay {
   }
 
   async #pump(way: Way): Promise<void> {
-    const clock = this.#scope.program.clock
     for (;;) {
-      let read: Bytes | null | Moved<Source>
       try {
         const got = way.source.read()
-        read = got instanceof Promise ? await got : got
+        way.hand = got instanceof Promise ? await got : got
       } catch (thrown) {
         this.#onReadFault(way, asError(thrown))
         return
       }
       if (this.#isClosing || isOver(way.state)) return
-      if (read === null) {
+      if (way.hand === null) {
         await this.#onEnd(way)
         return
       }
-      if (read instanceof Moved) {
-        way.source = read.to
-        for (const bytes of read.leftover) {
-          way.lastMs = clock.now()
-          if (!(await this.#write(way, bytes))) return
-        }
-        continue
-      }
-      way.lastMs = clock.now()
-      const written = this.#write(way, read)
-      if (written instanceof Promise ? !(await written) : !written) return
+      const moved = this.#moveHand(way)
+      if (moved instanceof Promise ? !(await moved) : !moved) return
     }
+  }
+
+  /** Writes what was read, or follows a handover. The hand is empty after it: an idle pump keeps nothing. */
+  #moveHand(way: Way): boolean | Promise<boolean> {
+    const read = way.hand
+    way.hand = null
+    way.lastMs = this.#scope.program.clock.now()
+    if (read instanceof Moved) return this.#follow(way, read)
+    return read === null || this.#write(way, read)
+  }
+
+  async #follow(way: Way, moved: Moved<Source>): Promise<boolean> {
+    way.source = moved.to
+    for (const bytes of moved.leftover) {
+      way.lastMs = this.#scope.program.clock.now()
+      if (!(await this.#write(way, bytes))) return false
+    }
+    return true
   }
 
   /** False when this direction is over. */

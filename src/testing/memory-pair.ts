@@ -10,6 +10,8 @@ const memoryTable = {
 } as const
 const memoryError: ErrorMaker<typeof memoryTable> = errorArea('memory', memoryTable)
 
+const nothing: Uint8Array = new Uint8Array(0)
+
 /** Bytes on their way in one direction, and who waits for them. */
 class Lane {
   readonly roomBytes: number
@@ -112,6 +114,7 @@ class MemoryEnd implements Source, Sink {
       return ready
     }
     this.#values = 0
+    if (ready === undefined) this.#lent = nothing
     return this.#wait(ready)
   }
 

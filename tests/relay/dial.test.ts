@@ -149,6 +149,29 @@ for (const said of ['', 'x']) {
   )
 }
 
+scenario(
+  'R01',
+  async () => {
+    const target = await peer.listen({ backlog: 0 })
+    const first = await peer.connect(target.port)
+    await withEngine({ target, connectTimeoutMs: 20_000 }, async tunnel => {
+      const client = await peer.connect(tunnel.port())
+      await client.say('req', { thenEnd: true })
+      assert.ok(await becomes(() => tunnel.ledger().some(line => line.includes('connecting'))))
+      // Now there is room for the connection, which the kernel tries again a second later.
+      await closeAll(await target.accept(), first)
+      const server = await target.accept()
+      assert.equal(await server.readText(), 'req')
+      await server.say('REPLY:req', { thenEnd: true })
+      assert.equal(await client.readText(), 'REPLY:req')
+      checkRecord(await tunnel.records.next(), { ...cleanly, up: 3, down: 9 })
+      await closeAll(client, server)
+    })
+    await target.stop()
+  },
+  { variant: 'asked before the dial is done' },
+)
+
 /** Descriptors a process may have in all. */
 const descriptorsMax = 128
 

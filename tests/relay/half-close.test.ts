@@ -120,10 +120,8 @@ scenario('R18', async () => {
       const client = await peer.connect(tunnel.port())
       const server = await target.accept()
       const started = [
-        client.say('c', { afterMs: clientMs - 5 }),
-        server.say('v', { afterMs: serverMs - 5 }),
-        client.end(clientMs),
-        server.end(serverMs),
+        client.say('c', { afterMs: clientMs, thenEnd: true }),
+        server.say('v', { afterMs: serverMs, thenEnd: true }),
       ]
       await new Promise(setImmediate)
       holdLoop(80)

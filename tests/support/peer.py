@@ -86,12 +86,12 @@ def name_of(error):
 class Conn:
     def __init__(self, sock):
         sock.settimeout(PATIENCE_S)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         # Bytes of a pattern so far; what is said in words does not count.
         self.sent = 0
         self.read = 0
+        self.early = None
 
 
 def set_buffers(sock, given):
@@ -130,12 +130,19 @@ def do_connect(given):
     sock = socket.socket(family_of(given['host']), socket.SOCK_STREAM)
     set_buffers(sock, given)
     sock.settimeout(PATIENCE_S)
+    early = None
     try:
         sock.connect((given['host'], given['port']))
+    except ConnectionResetError:
+        # It was there and was reset before we looked; whoever reads first is told.
+        early = 'ECONNRESET'
     except OSError:
         sock.close()
         raise
-    return {'conn': keep(Conn(sock)), 'port': sock.getsockname()[1], 'at': now_ms()}
+    at = now_ms()
+    conn = Conn(sock)
+    conn.early = early
+    return {'conn': keep(conn), 'port': sock.getsockname()[1], 'at': at}
 
 
 def do_send(given):
@@ -164,6 +171,8 @@ def do_send(given):
             done += count
             if pattern is not None:
                 conn.sent += count
+        if given.get('thenEnd'):
+            conn.sock.shutdown(socket.SHUT_WR)
     except OSError as error:
         failed = name_of(error)
     return {'sent': done, 'failed': failed, 'at': now_ms()}
@@ -212,6 +221,9 @@ def do_read(given):
     while limit is None or done < limit:
         if every and done:
             time.sleep(every)
+        if conn.early is not None:
+            end, conn.early = conn.early, None
+            break
         try:
             got = conn.sock.recv(step if limit is None else min(step, limit - done))
         except OSError as error:
@@ -253,8 +265,9 @@ def do_gone(given):
 
 
 def do_shutdown(given):
+    at = now_ms()
     things[given['conn']].sock.shutdown(socket.SHUT_WR)
-    return {'at': now_ms()}
+    return {'at': at}
 
 
 def do_close(given):

@@ -44,6 +44,8 @@ export interface SendOptions {
   readonly step?: number
   readonly everyMs?: number
   readonly afterMs?: number
+  /** Sends the end right behind. */
+  readonly thenEnd?: boolean
 }
 
 /** The kernel's buffers of a socket; small ones make a relay wait early. */
@@ -224,7 +226,7 @@ export class PeerConn {
   gone(waitMs?: number): Promise<{ readonly why: 'error' | 'closed' | null; readonly at: number }> {
     return this.#ask('gone', waitMs === undefined ? {} : { waitMs })
   }
-  /** Sends the end; reading goes on. */
+  /** Sends the end; reading goes on. Gives the time right before that. */
   async end(afterMs = 0): Promise<number> {
     return (await this.#ask<{ at: number }>('shutdown', { afterMs })).at
   }

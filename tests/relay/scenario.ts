@@ -49,10 +49,10 @@ export function scenario(
   })
 }
 
-let noPython: string | null | undefined
+let hasPython: boolean | undefined
 function whyNoPython(): string | null {
-  noPython ??= spawnSync('python3', ['-c', '']).status === 0 ? null : 'no python3 here'
-  return noPython
+  hasPython ??= spawnSync('python3', ['-c', '']).status === 0
+  return hasPython ? null : 'no python3 here'
 }
 
 export interface Expected {

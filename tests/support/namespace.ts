@@ -85,7 +85,7 @@ let missing: string | null | undefined
 
 /** Why no namespace can be made here; null: it can. */
 export function whyNoNamespaces(): string | null {
-  missing ??= look()
+  if (missing === undefined) missing = look()
   return missing
 }
 

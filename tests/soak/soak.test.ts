@@ -11,7 +11,7 @@ test('thousands of flows in all ways to end leave nothing behind', {
     return
   }
   const file = fileURLToPath(new URL('soak.ts', import.meta.url))
-  const args = ['--expose-gc', file, '--flows', '2000', '--patience', '1500']
+  const args = ['--expose-gc', file, '--flows', '2000', '--patience', '4000']
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
     signal: t.signal,
